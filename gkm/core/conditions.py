@@ -1,0 +1,54 @@
+"""Conditions of a Cache: Ready first, then those that explain it.
+
+| type        | True when                                     | reasons |
+|-------------|-----------------------------------------------|---------|
+| Ready       | at least one copy serves and none has failed  | the words of ``core.explain`` |
+| Progressing | something moves or waits                      | Resolving, Copying / Settled |
+| Resolved    | ``spec.image`` is pinned to a digest          | Pinned / the registry's reason |
+| Degraded    | a wanted copy failed, or the image did        | the failure's word / AsExpected |
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gkm.api.cache import Condition
+
+READY = "Ready"
+PROGRESSING = "Progressing"
+RESOLVED = "Resolved"
+DEGRADED = "Degraded"
+
+_LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition without its bookkeeping."""
+
+    type: str
+    true: bool
+    reason: str
+    message: str = ""
+
+
+def merged(
+    old: Iterable[Condition], facts: Iterable[Fact], generation: int, now: float
+) -> list[Condition]:
+    """Write the facts down, in their order; the time of a condition moves only with its status."""
+    known = {condition.type: condition for condition in old}
+    return [_condition(known.get(fact.type), fact, generation, now) for fact in facts]
+
+
+def _condition(old: Condition | None, fact: Fact, generation: int, now: float) -> Condition:
+    status = "True" if fact.true else "False"
+    moved = old is None or old.status != status
+    time = datetime.fromtimestamp(now, UTC) if moved or old is None else old.last_transition_time
+    return Condition(
+        type=fact.type,
+        status=status,
+        reason=fact.reason,
+        message=fact.message[:_LONGEST_MESSAGE],
+        observed_generation=generation,
+        last_transition_time=time,
+    )

@@ -1,0 +1,86 @@
+"""Why something waits, in one line for a user: the only place that puts it into words.
+
+Conditions, events and the per-namespace status all take their words from here.
+"""
+
+from dataclasses import dataclass
+
+from gkm.core.copy import Phase
+from gkm.core.observe import Copy
+from gkm.core.view import Trouble
+
+PENDING = "Pending"
+DOWNLOADING = "Downloading"
+EXTRACTED = "Extracted"
+OUTDATED = "Outdated"
+ERROR = "Error"
+DELETING = "Deleting"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a user sees of one target: a word of the STATUS column and the reason behind it."""
+
+    word: str
+    message: str = ""
+
+
+def of_copy(one: Copy | None, phase: Phase, trouble: Trouble | None) -> State:
+    """Explain a wanted copy."""
+    if phase is Phase.PUBLISHED:
+        return State(EXTRACTED)
+    failure = one.failure if one else None
+    if failure is not None and phase is Phase.FILLING:
+        return State(
+            ERROR, _failed(failure.reason, failure.message, failure.attempts, failure.final)
+        )
+    if trouble is not None:
+        return State(ERROR, f"{trouble.reason}: {trouble.message}")
+    if one is None or phase is Phase.ABSENT:
+        return State(PENDING, "the volume claim for the extraction is being created")
+    return _waiting(one, phase)
+
+
+def of_retiring(one: Copy, users: tuple[str, ...]) -> str:
+    """Say what keeps a copy that is no longer wanted."""
+    if users:
+        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+        return (
+            f"claim {one.ref.target}/{one.ref.serving} is used by {shown}: "
+            "delete these pods or scale their controller to zero"
+        )
+    return f"the copy in namespace {one.ref.target} is being removed"
+
+
+def outdated(users: tuple[str, ...], newer: State) -> State:
+    """Explain a target that an older copy serves."""
+    if newer.word == ERROR:
+        return State(OUTDATED, f"the earlier image serves; the new one: {newer.message}")
+    if users:
+        names = ", ".join(users[:5])
+        return State(OUTDATED, f"the new image waits until these pods end: {names}; scale to zero")
+    return State(OUTDATED, "the earlier image serves until the new one is ready")
+
+
+def _waiting(one: Copy, phase: Phase) -> State:
+    if phase is Phase.FILLING:
+        pod = one.pod_of(one.job)
+        if pod is not None and pod.waiting:
+            return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
+        return State(DOWNLOADING, "the extraction Job is running")
+    messages = {
+        Phase.FILLED: "the volume is filled and is being published",
+        Phase.RESERVED: "the volume is filled and is being published",
+        Phase.BLOCKED: "an earlier object of this name is still going away",
+        Phase.RETIRING: "an earlier copy is being removed first",
+        Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
+    }
+    word = DOWNLOADING if phase in (Phase.FILLED, Phase.RESERVED) else PENDING
+    return State(word, messages.get(phase, ""))
+
+
+def _failed(reason: str, message: str, attempts: int, final: bool) -> str:
+    if final:
+        return f"{reason}: {message} (not tried again until the Cache's spec changes)"
+    tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return f"{reason}: {message} ({tries}; tried again within 5 minutes)"

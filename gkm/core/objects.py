@@ -1,0 +1,292 @@
+"""Builds the children of a Cache as JSON: claims, volumes, Jobs. Decides nothing, talks to nobody.
+
+Every child carries the same labels and annotations (``marks``), from which ``core.parse`` reads it
+back; ownership follows the rule that garbage collection may take what is unfinished (staging
+claim, Job) and never what a pod may use (serving claim, volume).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gkm.api import names
+from gkm.api.cache import CacheSpec
+from gkm.core.view import Cache, Settings, Volume
+
+Json = dict[str, Any]
+
+STAGING = "staging"
+SERVING = "serving"
+RECLAIM = "reclaim"
+EXTRACT = "extract"
+EMPTY = "empty"
+
+_UID = 1000
+"""The user of our image; KIND's permission fix makes hostPath folders its own."""
+
+
+@dataclass(frozen=True)
+class CopyRef:
+    """Who a child belongs to: enough to build and to name it, also after its Cache is gone."""
+
+    id: str
+    key: names.CacheKey
+    cache_uid: str
+    target: str
+    digest: str
+
+    @property
+    def staging(self) -> str:
+        return names.staging_name(self.key.name, self.id)
+
+    @property
+    def serving(self) -> str:
+        """In shared mode workloads ask for the Cache's own name."""
+        return self.key.name
+
+    @property
+    def reclaim(self) -> str:
+        return names.reclaim_name(self.key.name, self.id)
+
+    @property
+    def job(self) -> str:
+        return names.child_name(self.key.name, self.id)
+
+    @property
+    def volume(self) -> str:
+        """Name of the volume, where GKM makes it."""
+        return names.child_name(self.key.name, self.id)
+
+
+def marks(copy: CopyRef, role: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Labels and annotations of a child."""
+    labels = {
+        names.MANAGED_BY: names.MANAGER,
+        names.LABEL_CACHE_UID: copy.cache_uid,
+        names.LABEL_COPY: copy.id,
+        names.LABEL_ROLE: role,
+        names.LABEL_DIGEST: names.short_digest(copy.digest),
+        names.LABEL_NODE: names.SHARED,
+    }
+    annotations = {
+        names.ANNOTATION_CACHE: str(copy.key),
+        names.ANNOTATION_DIGEST: copy.digest,
+        names.ANNOTATION_TARGET: copy.target,
+    }
+    return labels, annotations
+
+
+def makes_volume(spec: CacheSpec, settings: Settings) -> bool:
+    """Whether GKM makes the volume itself: in KIND mode, for a Cache that names no class."""
+    return bool(settings.host_path) and not spec.storage_class_name
+
+
+def staging_mode(spec: CacheSpec) -> str:
+    """The one access mode that the staging claim asks for: it has a single writer."""
+    return "ReadWriteMany" if "ReadWriteMany" in spec.access_modes else "ReadWriteOnce"
+
+
+def claim_input(spec: CacheSpec, size: int, settings: Settings) -> str:
+    """Hash of what a staging claim is made from."""
+    ours = makes_volume(spec, settings)
+    return _hash([size, spec.storage_class_name, staging_mode(spec), ours])
+
+
+def job_input(spec: CacheSpec, settings: Settings) -> str:
+    """Hash of what an extraction Job is made from, besides the digest."""
+    shape = spec.pod_template.dump()
+    return _hash([shape, spec.mount_path, settings.registry])
+
+
+def staging_claim(cache: Cache, copy: CopyRef, size: int, settings: Settings) -> Json:
+    """The claim that the extraction Job fills; dies with the Cache."""
+    labels, annotations = marks(copy, STAGING)
+    annotations[names.ANNOTATION_INPUT] = claim_input(cache.spec, size, settings)
+    spec: Json = {
+        "accessModes": [staging_mode(cache.spec)],
+        "resources": {"requests": {"storage": _mebibytes(size)}},
+    }
+    if makes_volume(cache.spec, settings):
+        spec |= {"storageClassName": "", "volumeName": copy.volume}
+    elif cache.spec.storage_class_name:
+        spec["storageClassName"] = cache.spec.storage_class_name
+    meta = _meta(copy.target, copy.staging, labels, annotations)
+    meta["ownerReferences"] = [_owner(cache)]
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
+
+
+def host_path_volume(cache: Cache, copy: CopyRef, size: int, settings: Settings) -> Json:
+    """A volume in the folder that all nodes share, reserved by name for the staging claim."""
+    labels, annotations = marks(copy, STAGING)
+    path = f"{settings.host_path.rstrip('/')}/{copy.volume}"
+    annotations[names.ANNOTATION_HOST_PATH] = path
+    meta = _meta("", copy.volume, labels, annotations)
+    spec = {
+        "capacity": {"storage": _mebibytes(size)},
+        "accessModes": [staging_mode(cache.spec)],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": "",
+        "volumeMode": "Filesystem",
+        "hostPath": {"path": path, "type": "DirectoryOrCreate"},
+        "claimRef": claim_ref(copy.target, copy.staging),
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec}
+
+
+def claim_ref(namespace: str, name: str) -> Json:
+    """A claimRef by name only: in a merge patch it lets go of whoever held the volume."""
+    kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return kind | {"namespace": namespace, "name": name, "uid": None, "resourceVersion": None}
+
+
+def serving_claim(copy: CopyRef, volume: Volume) -> Json:
+    """The claim that workloads mount, on the volume that is reserved for it."""
+    return _claim_on(copy, SERVING, (copy.target, copy.serving), volume, "ReadOnlyMany")
+
+
+def reclaim_claim(copy: CopyRef, volume: Volume, settings: Settings) -> Json:
+    """The claim in GKM's namespace through which a volume is emptied or given back."""
+    place = (settings.namespace, copy.reclaim)
+    return _claim_on(copy, RECLAIM, place, volume, volume.access_mode)
+
+
+def extract_job(
+    cache: Cache, copy: CopyRef, staging_uid: str, settings: Settings, ref: str
+) -> Json:
+    """The Job that fills the staging claim; ``ref`` is ``repository@digest``."""
+    labels, annotations = marks(copy, EXTRACT)
+    annotations |= {
+        names.ANNOTATION_INPUT: job_input(cache.spec, settings),
+        names.ANNOTATION_STAGING: staging_uid,
+    }
+    args = ["extract", ref, "/volume", "--mount-path", cache.spec.mount_path]
+    pod = _pod(copy.staging, args, settings)
+    if makes_volume(cache.spec, settings):
+        pod["initContainers"] = [_permission_fix(settings)]
+    meta = _meta(copy.target, copy.job, labels, annotations)
+    meta["ownerReferences"] = [_owner(cache)]
+    job = _job(meta, labels, annotations, pod)
+    _customise(job["spec"]["template"], cache.spec)
+    return job
+
+
+def empty_job(copy: CopyRef, settings: Settings) -> Json:
+    """The Job that empties a volume which GKM made, before the volume object goes."""
+    labels, annotations = marks(copy, EMPTY)
+    pod = _pod(copy.reclaim, ["extract", "--empty", "/volume"], settings)
+    meta = _meta(settings.namespace, copy.reclaim, labels, annotations)
+    return _job(meta, labels, annotations, pod)
+
+
+def _claim_on(copy: CopyRef, role: str, place: tuple[str, str], volume: Volume, mode: str) -> Json:
+    labels, annotations = marks(copy, role)
+    spec = {
+        "accessModes": [mode],
+        "resources": {"requests": {"storage": volume.capacity}},
+        "storageClassName": volume.storage_class,
+        "volumeName": volume.name,
+    }
+    meta = _meta(*place, labels, annotations)
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
+
+
+def _meta(
+    namespace: str, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> Json:
+    meta: Json = {"name": name, "labels": dict(labels), "annotations": dict(annotations)}
+    return meta | {"namespace": namespace} if namespace else meta
+
+
+def _owner(cache: Cache) -> Json:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": cache.key.kind,
+        "name": cache.key.name,
+        "uid": cache.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _job(meta: Json, labels: Json, annotations: Json, pod: Json) -> Json:
+    template = {"metadata": {"labels": dict(labels), "annotations": dict(annotations)}, "spec": pod}
+    spec = {"backoffLimit": 0, "podReplacementPolicy": "Failed", "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+
+
+def _pod(claim: str, args: list[str], settings: Settings) -> Json:
+    container = {
+        "name": "extract",
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": args,
+        "env": [{"name": "GKM_REGISTRY", "value": settings.registry}],
+        "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _UID,
+            "runAsGroup": _UID,
+            "fsGroup": _UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
+    }
+
+
+def _permission_fix(settings: Settings) -> Json:
+    """KIND only: the kubelet makes a hostPath folder as root and applies no fsGroup to it."""
+    script = (
+        "import os; os.chown('/volume', 1000, 1000); os.chmod('/volume', 0o775)"  # one folder: ours
+    )
+    return {
+        "name": "fix-permissions",
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["/opt/gkm/bin/python", "-c", script],
+        "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsNonRoot": False,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "FOWNER"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+
+
+def _customise(template: Json, spec: CacheSpec) -> None:
+    """Apply the user's podTemplate; our own labels stay, because we find our pods by them."""
+    custom = spec.pod_template
+    meta = template["metadata"]
+    meta["labels"] = custom.metadata.labels | meta["labels"]
+    meta["annotations"] = custom.metadata.annotations | meta["annotations"]
+    template["spec"] |= custom.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+
+
+def _mebibytes(size: int) -> str:
+    """A size that a person can read in ``kubectl get``, rounded up."""
+    return f"{-(-size // 1024**2)}Mi"
+
+
+def _hash(parts: list[Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,185 @@
+"""From objects to states: sorts a Cache's children into copies and says what is there of each.
+
+The only place where claims, Jobs and volumes are looked at together; ``core.copy`` then decides on
+the states alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from gkm.core import copy as life
+from gkm.core import objects
+from gkm.core.objects import CopyRef
+from gkm.core.retry import Failure
+from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
+
+_EMPTYING_PAUSE = 60.0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One copy and the objects that are there of it."""
+
+    ref: CopyRef
+    staging: Claim | None = None
+    serving: Claim | None = None
+    reclaim: Claim | None = None
+    volume: Volume | None = None
+    job: Job | None = None
+    emptying: Job | None = None
+    pods: tuple[JobPod, ...] = ()
+
+    @property
+    def failure(self) -> Failure | None:
+        """What the staging claim remembers of failed attempts."""
+        return Failure.parse(self.staging.failed) if self.staging else None
+
+    def pod_of(self, job: Job | None) -> JobPod | None:
+        """The pod of one of the copy's Jobs, the one that ended if there are several."""
+        mine = [pod for pod in self.pods if job is not None and pod.job_uid == job.uid]
+        ended = [pod for pod in mine if pod.phase in ("Succeeded", "Failed")]
+        return next(iter(ended or mine), None)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the Cache asks for now; children made from anything else are not fit."""
+
+    claim: str
+    job: str
+    ours: bool
+
+
+def copies(view: View) -> dict[str, Copy]:
+    """Every copy of which anything is there, by its id."""
+    found: dict[str, Copy] = {}
+    for child in (*view.claims, *view.volumes, *view.jobs):
+        slot = _slot(child)
+        if slot:
+            known = found.get(child.copy) or Copy(_ref(child))
+            found[child.copy] = replace(known, **{slot: child})  # type: ignore[arg-type]
+    return {key: replace(one, pods=view.pods) for key, one in found.items()}
+
+
+def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:
+    """Derive the states of a copy; the caller adds ``wanted`` and ``name_free``.
+
+    ``inputs`` is None where the Cache asks for nothing any more.
+    """
+    ours = bool(one.volume.host_path) if one.volume else bool(inputs and inputs.ours)
+    holder = _holder(one)
+    return life.Observed(
+        wanted=False,
+        ours=ours,
+        staging=_claim_state(one.staging, one.volume, inputs),
+        job=_extracting(one, inputs, now),
+        volume=_volume_state(one),
+        stale_ref=bool(one.volume and one.volume.claim_uid and holder is None),
+        serving=_claim_state(one.serving, one.volume, None),
+        reclaim=_claim_state(one.reclaim, one.volume, None),
+        emptying=_emptying(one, now),
+    )
+
+
+def wake(one: Copy) -> float | None:
+    """Time at which a state of the copy changes by itself, if one does."""
+    if one.failure is not None and not one.failure.final and one.job is not None:
+        return one.failure.due()
+    return one.emptying.created + _EMPTYING_PAUSE if one.emptying else None
+
+
+def _slot(child: Child) -> str:
+    if isinstance(child, Volume):
+        return "volume"
+    if isinstance(child, Job):
+        return {objects.EXTRACT: "job", objects.EMPTY: "emptying"}.get(child.role, "")
+    known = (objects.STAGING, objects.SERVING, objects.RECLAIM)
+    return child.role if child.role in known else ""
+
+
+def _ref(child: Child) -> CopyRef:
+    return CopyRef(child.copy, child.key, child.cache_uid, child.target, child.digest)
+
+
+def _holder(one: Copy) -> Claim | None:
+    """The claim whose uid the volume's claimRef carries, if it is still there."""
+    volume = one.volume
+    if volume is None:
+        return None
+    claims: Iterable[Claim | None] = (one.staging, one.serving, one.reclaim)
+    return next((c for c in claims if c is not None and c.uid == volume.claim_uid), None)
+
+
+def _claim_state(claim: Claim | None, volume: Volume | None, inputs: Inputs | None) -> life.Claim:
+    if claim is None:
+        return life.Claim.NONE
+    if claim.deleting:
+        return life.Claim.GOING
+    if claim.phase == "Lost" or (inputs is not None and claim.input_hash != inputs.claim):
+        return life.Claim.UNFIT
+    if claim.phase == "Bound":
+        return life.Claim.BOUND
+    bound = volume is not None and volume.claim_uid == claim.uid and volume.phase == "Bound"
+    return life.Claim.NUDGE if bound else life.Claim.PENDING
+
+
+def _volume_state(one: Copy) -> life.Volume:
+    volume = one.volume
+    if volume is None:
+        held = one.staging is not None and one.staging.volume and one.staging.phase == "Bound"
+        return life.Volume.STAGING if held else life.Volume.NONE
+    if volume.deleting or _left_to_provisioner(volume):
+        return life.Volume.GOING
+    name = (volume.claim_namespace, volume.claim_name)
+    if name == (one.ref.target, one.ref.staging):
+        return life.Volume.STAGING
+    if name == (one.ref.target, one.ref.serving):
+        return life.Volume.SERVING
+    return life.Volume.RECLAIM
+
+
+def _left_to_provisioner(volume: Volume) -> bool:
+    """Released with policy Delete: its provisioner is deleting it, and may be done already."""
+    over = volume.phase in ("Released", "Failed")
+    return over and volume.reclaim_policy == "Delete" and not volume.host_path
+
+
+def _extracting(one: Copy, inputs: Inputs | None, now: float) -> life.Job:
+    job, staging = one.job, one.staging
+    if job is None:
+        return life.Job.NONE
+    if job.deleting:
+        return life.Job.GOING
+    if staging is None or job.staging_uid != staging.uid:
+        return life.Job.STALE
+    pod = one.pod_of(job)
+    if pod is not None and pod.phase == "Succeeded":
+        told = pod.outcome is not None and pod.outcome.digest == job.digest
+        return life.Job.DONE if told else life.Job.STALE
+    if inputs is not None and job.input_hash != inputs.job:
+        return life.Job.STALE
+    if job.failed or (pod is not None and pod.phase == "Failed"):
+        return _failed(job, one.failure, now)
+    return life.Job.STALE if job.done and pod is None else life.Job.RUNNING
+
+
+def _failed(job: Job, failure: Failure | None, now: float) -> life.Job:
+    if failure is None or failure.job != job.uid:
+        return life.Job.FAILED
+    if failure.final:
+        return life.Job.REFUSED
+    return life.Job.DUE if now >= failure.due() else life.Job.COOLING
+
+
+def _emptying(one: Copy, now: float) -> life.Job:
+    job = one.emptying
+    if job is None:
+        return life.Job.NONE
+    if job.deleting:
+        return life.Job.GOING
+    pod = one.pod_of(job)
+    if job.done or (pod is not None and pod.phase == "Succeeded"):
+        return life.Job.DONE
+    if job.failed or (pod is not None and pod.phase == "Failed"):
+        return life.Job.DUE if now >= job.created + _EMPTYING_PAUSE else life.Job.COOLING
+    return life.Job.RUNNING

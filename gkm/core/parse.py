@@ -1,0 +1,194 @@
+"""From the API server's JSON to the values of ``core.view``.
+
+Strict about what is ours: an object without readable labels and annotations of GKM is None, so
+nothing that merely looks like a child is ever touched. Lenient about everything else.
+"""
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from gkm.api import names
+from gkm.api.cache import CacheSpec, CacheStatus
+from gkm.api.names import CacheKey
+from gkm.core.outcome import Outcome
+from gkm.core.view import Cache, Claim, Job, JobPod, Namespace, Volume
+
+Json = dict[str, Any]
+
+
+def cache(kind: str, obj: Json) -> Cache:
+    """Read a Cache. Raises pydantic's ValidationError for what the CRD would have refused."""
+    meta = obj["metadata"]
+    return Cache(
+        key=CacheKey(kind, meta.get("namespace", ""), meta["name"]),
+        uid=meta["uid"],
+        version=meta["resourceVersion"],
+        generation=meta.get("generation", 0),
+        spec=CacheSpec.model_validate(obj.get("spec") or {}),
+        status=CacheStatus.model_validate(obj.get("status") or {}),
+        finalizers=tuple(meta.get("finalizers") or ()),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def namespace(obj: Json) -> Namespace:
+    """Read a namespace."""
+    meta = obj["metadata"]
+    going = "deletionTimestamp" in meta or _status(obj).get("phase") == "Terminating"
+    return Namespace(meta["name"], meta["uid"], meta["resourceVersion"], going)
+
+
+def claim(obj: Json) -> Claim | None:
+    """Read a claim of ours."""
+    marks = _marks(obj)
+    if marks is None:
+        return None
+    return Claim(
+        **marks,
+        phase=_status(obj).get("phase", "Pending"),
+        volume=obj["spec"].get("volumeName", ""),
+        failed=_annotations(obj).get(names.ANNOTATION_FAILED, ""),
+    )
+
+
+def volume(obj: Json) -> Volume | None:
+    """Read a volume that carries our labels."""
+    marks = _marks(obj)
+    if marks is None:
+        return None
+    spec = obj["spec"]
+    ref = spec.get("claimRef") or {}
+    return Volume(
+        **marks,
+        phase=_status(obj).get("phase", "Pending"),
+        claim_namespace=ref.get("namespace", ""),
+        claim_name=ref.get("name", ""),
+        claim_uid=ref.get("uid", ""),
+        storage_class=spec.get("storageClassName", ""),
+        capacity=spec["capacity"]["storage"],
+        access_mode=spec["accessModes"][0],
+        reclaim_policy=spec.get("persistentVolumeReclaimPolicy", "Retain"),
+        host_path=_annotations(obj).get(names.ANNOTATION_HOST_PATH, ""),
+    )
+
+
+def job(obj: Json) -> Job | None:
+    """Read a Job of ours."""
+    marks = _marks(obj)
+    if marks is None:
+        return None
+    conditions = {
+        c["type"]: c.get("reason", "Failed")
+        for c in _status(obj).get("conditions") or ()
+        if c.get("status") == "True"
+    }
+    return Job(
+        **marks,
+        created=_time(obj["metadata"].get("creationTimestamp", "")),
+        staging_uid=_annotations(obj).get(names.ANNOTATION_STAGING, ""),
+        done="Complete" in conditions,
+        failed=conditions.get("Failed", ""),
+    )
+
+
+def job_pod(obj: Json) -> JobPod | None:
+    """Read a pod of one of our Jobs."""
+    key = CacheKey.parse(_annotations(obj).get(names.ANNOTATION_CACHE, ""))
+    meta, status = obj["metadata"], _status(obj)
+    owner = next((o for o in meta.get("ownerReferences") or () if o["kind"] == "Job"), None)
+    if key is None or owner is None:
+        return None
+    ended = _terminated(status)
+    return JobPod(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=meta["resourceVersion"],
+        key=key,
+        job_uid=owner["uid"],
+        phase=status.get("phase", "Pending"),
+        waiting=_waiting(status),
+        exit_code=ended.get("exitCode"),
+        outcome=Outcome.parse(ended.get("message", "")),
+        ended=_ending(status, ended),
+    )
+
+
+class _Marks(TypedDict):
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    key: CacheKey
+    cache_uid: str
+    copy: str
+    digest: str
+    target: str
+    role: str
+    input_hash: str
+    deleting: bool
+
+
+def _marks(obj: Json) -> _Marks | None:
+    meta, annotations = obj["metadata"], _annotations(obj)
+    labels = meta.get("labels") or {}
+    key = CacheKey.parse(annotations.get(names.ANNOTATION_CACHE, ""))
+    copy, cache_uid = labels.get(names.LABEL_COPY), labels.get(names.LABEL_CACHE_UID)
+    if key is None or not copy or not cache_uid:
+        return None
+    return _Marks(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        uid=meta["uid"],
+        version=meta["resourceVersion"],
+        key=key,
+        cache_uid=cache_uid,
+        copy=copy,
+        digest=annotations.get(names.ANNOTATION_DIGEST, ""),
+        target=annotations.get(names.ANNOTATION_TARGET, ""),
+        role=labels.get(names.LABEL_ROLE, ""),
+        input_hash=annotations.get(names.ANNOTATION_INPUT, ""),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def _annotations(obj: Json) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}
+
+
+def _status(obj: Json) -> Json:
+    return obj.get("status") or {}
+
+
+def _terminated(status: Json) -> Json:
+    """The end of the container that ended, the main one before an init container."""
+    every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    ends = [(c.get("state") or {}).get("terminated") for c in every]
+    bad = [end for end in ends if end and end.get("exitCode")]
+    return next(iter(bad), None) or next((end for end in ends if end), None) or {}
+
+
+def _ending(status: Json, ended: Json) -> str:
+    if status.get("phase") != "Failed":
+        return ""
+    reason: str = status.get("reason") or ended.get("reason") or "Failed"
+    return reason
+
+
+def _waiting(status: Json) -> str:
+    """What the scheduler or the kubelet says a pending pod waits for; empty if nothing is wrong."""
+    if status.get("phase") != "Pending":
+        return ""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}"
+    every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    for container in every:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}"
+    return ""
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

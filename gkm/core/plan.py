@@ -1,0 +1,146 @@
+"""Decides everything about one Cache from one view of it: what to do, what to report, when again.
+
+A pure function of its arguments: it never knows which event woke it, and repeated without a change
+it gives a plan that writes nothing.
+"""
+
+from typing import Any
+
+from gkm.api import names
+from gkm.core import explain, rollup, steps
+from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
+from gkm.core.conditions import READY
+from gkm.core.copy import Phase
+from gkm.core.explain import State
+from gkm.core.image import Reference
+from gkm.core.judge import Judged, goal, judge, volume_size
+from gkm.core.observe import wake
+from gkm.core.pin import Pin, pin
+from gkm.core.retire import next_list
+from gkm.core.targets import Target, targets
+from gkm.core.view import Cache, Settings, Trouble, View
+
+
+def plan(view: View, settings: Settings, now: float) -> Plan:
+    """Plan one Cache; ``now`` in seconds of the epoch."""
+    cache, pinned, goals = view.cache, pin(view, now), targets(view)
+    judged = judge(view, settings, pinned, goals, now)
+    again = _again(view, judged, now)
+    if cache is not None and cache.deleting and not judged:
+        return Plan(_finalizer(cache, present=False), again=again)
+    actions = _actions(view, settings, pinned, judged, now)
+    if cache is None:
+        return Plan(actions, again=again)
+    status = rollup.status(cache, _report(view, pinned, goals, judged), now)
+    return Plan(actions, status, _events(cache, status), again)
+
+
+def _actions(
+    view: View, settings: Settings, pinned: Pin, judged: tuple[Judged, ...], now: float
+) -> tuple[Action, ...]:
+    cache = view.cache
+    size = volume_size(cache, pinned) if cache else 0
+    image = Reference.parse(pinned.image).pinned(pinned.digest) if pinned.digest else ""
+    ground = steps.Ground(cache, settings, size, image, now, view.uses)
+    wanted: list[Action] = []
+    for one in judged:
+        wanted.extend(steps.actions(one.step, steps.Move(one.copy, one.seen, ground)))
+    if cache is None:
+        return tuple(wanted)
+    if pinned.ask:
+        wanted.insert(0, Resolve(cache.spec.image))
+    if any(isinstance(action, Create) for action in wanted) and not cache.deleting:
+        wanted[:0] = _finalizer(cache, present=True)
+    return tuple(wanted)
+
+
+def _finalizer(cache: Cache, *, present: bool) -> tuple[Patch, ...]:
+    """Put our finalizer on before the first child, take it off after the last."""
+    if (names.FINALIZER in cache.finalizers) is present:
+        return ()
+    others = [name for name in cache.finalizers if name != names.FINALIZER]
+    wanted = [*others, names.FINALIZER] if present else others
+    body = {"metadata": {"finalizers": wanted, "resourceVersion": cache.version}}
+    return (Patch(cache.key.kind, cache.key.namespace, cache.key.name, body, ""),)
+
+
+def _report(
+    view: View, pinned: Pin, goals: tuple[Target, ...], judged: tuple[Judged, ...]
+) -> rollup.Report:
+    cache = view.cache
+    if cache is None or cache.deleting:
+        return rollup.Report(
+            pinned.fact,
+            pinned.digest,
+            pinned.image,
+            pinned.size,
+            [(j.copy.ref.target, "", State(explain.DELETING, _leaving(view, j))) for j in judged],
+            [_leaving(view, j) for j in judged],
+        )
+    states = [_state(view, cache, pinned, target, judged) for target in goals]
+    here = {target.namespace for target in goals if not target.obstacle}
+    leaving = [
+        _leaving(view, j)
+        for j in judged
+        if j.phase is Phase.RETIRING and j.copy.ref.target not in here
+    ]
+    return rollup.Report(pinned.fact, pinned.digest, pinned.image, pinned.size, states, leaving)
+
+
+def _state(
+    view: View, cache: Cache, pinned: Pin, target: Target, judged: tuple[Judged, ...]
+) -> tuple[str, str, State]:
+    name = target.namespace
+    if target.obstacle:
+        return name, "", State(target.obstacle, target.message)
+    new, claim = _wanted_state(view, cache, pinned, target, judged), cache.key.name
+    if new.word == explain.EXTRACTED:
+        return name, claim, new
+    older = next((j for j in judged if j.copy.ref.target == name and j.serves), None)
+    if older is None:
+        return name, "", new
+    return name, claim, explain.outdated(_users(view, older), new)
+
+
+def _wanted_state(
+    view: View, cache: Cache, pinned: Pin, target: Target, judged: tuple[Judged, ...]
+) -> State:
+    if not pinned.current:
+        failed = isinstance(view.resolution, Trouble)
+        return State(explain.ERROR if failed else explain.PENDING, pinned.fact.message)
+    ref = goal(cache, pinned, target)
+    one = next(j for j in judged if j.copy.ref.id == ref.id)
+    return explain.of_copy(one.copy, one.phase, one.trouble)
+
+
+def _leaving(view: View, one: Judged) -> str:
+    return explain.of_retiring(one.copy, _users(view, one))
+
+
+def _users(view: View, one: Judged) -> tuple[str, ...]:
+    use = view.uses.get(one.copy.serving.uid) if one.copy.serving else None
+    return use.pods if use else ()
+
+
+def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
+    """One event when the word in the STATUS column changes."""
+    ready = status["conditions"][0]
+    before = next((c.reason for c in cache.status.conditions if c.type == READY), "")
+    if ready["reason"] in (before, explain.PENDING):
+        return ()
+    bad = ready["reason"] == explain.ERROR
+    return (Event("Warning" if bad else "Normal", ready["reason"], ready["message"]),)
+
+
+def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
+    times = [wake(one.copy) for one in judged]
+    times += [t.again for t in view.troubles.values() if not t.final]
+    for one in judged:
+        claim = one.copy.serving
+        if claim is not None and claim.uid in view.uses and not one.seen.wanted:
+            times.append(next_list(view.uses[claim.uid]))
+    found = view.resolution
+    if isinstance(found, Trouble) and not found.final:
+        times.append(found.again)
+    later = [time for time in times if time is not None and time > now]
+    return min(later, default=None)

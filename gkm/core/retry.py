@@ -1,0 +1,66 @@
+"""When a failed extraction is tried again, and how the failure is remembered.
+
+The memory is one annotation on the staging claim, so that it survives a restart of the operator
+and dies with the claim. Attempts are counted per input: an edit starts anew.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+
+from gkm.api.errors import Rejected, Retry
+from gkm.core.view import Trouble
+
+_FIRST_SECONDS = 5.0
+_LONGEST_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed extraction: which Job, from which input, why, how often, and when (epoch s)."""
+
+    job: str
+    input: str
+    reason: str
+    message: str
+    attempts: int
+    at: float
+    final: bool
+    """Only new input helps: there is no next attempt."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> "Failure | None":
+        """Read the annotation; None if it is empty or not ours."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def after(self, earlier: "Failure | None") -> "Failure":
+        """Count this failure on top of an earlier one from the same input."""
+        if earlier is None or earlier.input != self.input:
+            return self
+        return replace(self, attempts=earlier.attempts + 1)
+
+    def due(self) -> float:
+        """Time of the next attempt: growing, jittered, at most five minutes away."""
+        return self.at + backoff(self.attempts, self.job)
+
+
+def backoff(attempts: int, seed: str) -> float:
+    """Seconds to wait after ``attempts`` failures (from 1): doubling, spread over [0.5, 1]."""
+    longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(attempts - 1, 16))
+    digest = hashlib.sha256(f"{seed}/{attempts}".encode()).digest()
+    return longest * (0.5 + digest[0] / 510)
+
+
+def trouble(old: Trouble | None, word: Retry | Rejected, now: float) -> Trouble:
+    """Remember why something could not be done; pauses grow while it goes wrong again."""
+    if isinstance(word, Rejected):
+        return Trouble(word.reason, word.message, again=0.0, final=True)
+    attempts = old.attempts + 1 if old is not None else 1
+    pause = max(word.after or 0.0, backoff(attempts, word.message))
+    return Trouble(word.reason, word.message, now + pause, attempts=attempts)

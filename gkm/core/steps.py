@@ -1,0 +1,256 @@
+"""Turns the one next step of a copy into API writes.
+
+Pure: the objects come from ``core.objects``, the order of writes within a step is part of the
+step, and every write may be repeated after a crash.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gkm.api import names
+from gkm.core import objects
+from gkm.core.actions import Action, CheckUse, Create, Delete, DropStaging, Patch, Reserve
+from gkm.core.copy import Claim as ClaimState
+from gkm.core.copy import Observed, Step
+from gkm.core.observe import Copy
+from gkm.core.outcome import EXIT_REJECTED
+from gkm.core.retire import next_list, unused_since_two_lists
+from gkm.core.retry import Failure
+from gkm.core.view import Cache, Job, JobPod, Settings, Use, Volume
+
+CLAIM = "PersistentVolumeClaim"
+VOLUME = "PersistentVolume"
+JOB = "Job"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a step may need besides the copy itself. ``cache`` is None once the Cache is gone."""
+
+    cache: Cache | None
+    settings: Settings
+    size: int
+    image: str
+    """``repository@digest``."""
+    now: float
+    uses: Mapping[str, Use]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One copy at its next step."""
+
+    copy: Copy
+    seen: Observed
+    ground: Ground
+
+    @property
+    def id(self) -> str:
+        return self.copy.ref.id
+
+    @property
+    def cache(self) -> Cache:
+        """The Cache; only copies that somebody wants ask for it."""
+        if self.ground.cache is None:
+            msg = "a step that needs the Cache was taken for a copy that nobody wants"
+            raise AssertionError(msg)
+        return self.ground.cache
+
+    @property
+    def volume(self) -> Volume:
+        if self.copy.volume is None:
+            msg = "a step that needs the volume was taken for a copy without one"
+            raise AssertionError(msg)
+        return self.copy.volume
+
+
+def actions(step: Step, move: Move) -> tuple[Action, ...]:
+    """Give the API writes of a step, in order."""
+    build = _BUILDERS.get(step)
+    return build(move) if build else ()
+
+
+def _stage(move: Move) -> tuple[Action, ...]:
+    cache = move.cache
+    wanted: list[Action] = []
+    if objects.makes_volume(cache.spec, move.ground.settings) and move.copy.volume is None:
+        body = objects.host_path_volume(
+            cache, move.copy.ref, move.ground.size, move.ground.settings
+        )
+        wanted.append(Create(VOLUME, body, move.id))
+    if move.copy.staging is None:
+        body = objects.staging_claim(cache, move.copy.ref, move.ground.size, move.ground.settings)
+        wanted.append(Create(CLAIM, body, move.id))
+    return tuple(wanted)
+
+
+def _rearm(move: Move) -> tuple[Action, ...]:
+    volume = move.volume
+    return (_point(volume, volume.claim_namespace, volume.claim_name, move.id),)
+
+
+def _nudge(move: Move) -> tuple[Action, ...]:
+    """Change the pending claim that its volume is already bound to.
+
+    The binder's two workers conflict on the claim in half of all cases, and a claim that failed is
+    looked at again only at the next resync (15 s) or when it changes.
+    """
+    uid = move.volume.claim_uid
+    claim = next(
+        c for c in (move.copy.staging, move.copy.serving, move.copy.reclaim) if c and c.uid == uid
+    )
+    body = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: claim.version}}}
+    return (Patch(CLAIM, claim.namespace, claim.name, body, move.id),)
+
+
+def _run(move: Move) -> tuple[Action, ...]:
+    if move.copy.staging is None:
+        return ()
+    cache = move.cache
+    job = objects.extract_job(
+        cache, move.copy.ref, move.copy.staging.uid, move.ground.settings, move.ground.image
+    )
+    return (Create(JOB, job, move.id),)
+
+
+def _record(move: Move) -> tuple[Action, ...]:
+    if move.copy.staging is None or move.copy.job is None:
+        return ()
+    failure = failure_of(move.copy.job, move.copy.pod_of(move.copy.job), move.ground.now).after(
+        move.copy.failure
+    )
+    body = {"metadata": {"annotations": {names.ANNOTATION_FAILED: failure.to_json()}}}
+    return (Patch(CLAIM, move.copy.staging.namespace, move.copy.staging.name, body, move.id),)
+
+
+def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
+    """Say in a user's words why a Job failed: its own outcome, else what the platform says."""
+    final = pod is not None and pod.exit_code == EXIT_REJECTED
+    if pod is not None and pod.outcome is not None:
+        reason, message = pod.outcome.reason, pod.outcome.message
+    else:
+        reason = (pod.ended if pod else "") or job.failed or "Failed"
+        code = f" (exit code {pod.exit_code})" if pod and pod.exit_code is not None else ""
+        message = f"the extraction Job ended with {reason}{code}; see its log"
+    return Failure(job.uid, job.input_hash, reason, message, 1, now, final)
+
+
+def _drop_job(move: Move) -> tuple[Action, ...]:
+    jobs = [
+        job for job in (move.copy.job, move.copy.emptying) if job is not None and not job.deleting
+    ]
+    return tuple(Delete(JOB, j.namespace, j.name, j.uid, move.id) for j in jobs)
+
+
+def _drop_staging(move: Move) -> tuple[Action, ...]:
+    """Delete everything that is unfinished."""
+    wanted: list[Action] = [*_drop_job(move), *_drop_unfit_reclaim(move)]
+    claim = move.copy.staging
+    if claim is not None and not claim.deleting:
+        place = (claim.namespace, claim.name, claim.uid)
+        handed_on = move.copy.volume is not None
+        if handed_on or not claim.volume:
+            wanted.append(Delete(CLAIM, *place, move.id))
+        else:
+            wanted.append(DropStaging(*place, claim.volume, move.id))
+    return tuple(wanted)
+
+
+def _reserve(move: Move) -> tuple[Action, ...]:
+    if move.copy.staging is None:
+        return ()
+    labels, annotations = objects.marks(move.copy.ref, objects.SERVING)
+    return (
+        Reserve(
+            namespace=move.copy.ref.target,
+            staging_uid=move.copy.staging.uid,
+            volume=move.copy.staging.volume,
+            serving=move.copy.ref.serving,
+            labels=labels,
+            annotations=annotations,
+            access_modes=("ReadOnlyMany",),
+            copy=move.id,
+        ),
+    )
+
+
+def _publish(move: Move) -> tuple[Action, ...]:
+    return (Create(CLAIM, objects.serving_claim(move.copy.ref, move.volume), move.id),)
+
+
+def _unpublish(move: Move) -> tuple[Action, ...]:
+    """Clear away what is unfinished at once, and the serving claim once nobody uses it."""
+    wanted = list(_drop_staging(move))
+    claim = move.copy.serving
+    if claim is not None:
+        use = move.ground.uses.get(claim.uid)
+        if unused_since_two_lists(use, move.ground.now):
+            wanted.append(Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id))
+        elif use is None or move.ground.now >= next_list(use):
+            wanted.append(CheckUse(claim.namespace, claim.name, claim.uid, move.id))
+    return tuple(wanted)
+
+
+def _drop_unfit_reclaim(move: Move) -> tuple[Action, ...]:
+    claim = move.copy.reclaim
+    if claim is None or move.seen.reclaim is not ClaimState.UNFIT:
+        return ()
+    return (Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id),)
+
+
+def _reclaim(move: Move) -> tuple[Action, ...]:
+    unfit = _drop_unfit_reclaim(move)
+    if unfit:
+        return (*_drop_job(move), *unfit)
+    volume, claim = move.volume, move.copy.reclaim
+    wanted: list[Action] = list(_drop_job(move))
+    place = (move.ground.settings.namespace, move.copy.ref.reclaim)
+    if move.seen.stale_ref or (volume.claim_namespace, volume.claim_name) != place:
+        wanted.append(_point(volume, *place, move.id))
+    if claim is None:
+        body = objects.reclaim_claim(move.copy.ref, volume, move.ground.settings)
+        wanted.append(Create(CLAIM, body, move.id))
+    return tuple(wanted)
+
+
+def _empty(move: Move) -> tuple[Action, ...]:
+    return (Create(JOB, objects.empty_job(move.copy.ref, move.ground.settings), move.id),)
+
+
+def _discard(move: Move) -> tuple[Action, ...]:
+    """Delete the volume first: that it goes is what says that it was emptied."""
+    wanted: list[Action] = []
+    volume, claim = move.copy.volume, move.copy.reclaim
+    if volume is not None and volume.host_path and not volume.deleting:
+        wanted.append(Delete(VOLUME, "", volume.name, volume.uid, move.id))
+    wanted.extend(_drop_job(move))
+    if claim is not None and not claim.deleting:
+        wanted.append(Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id))
+    return tuple(wanted)
+
+
+def _point(volume: Volume, namespace: str, name: str, copy: str) -> Patch:
+    """Point the volume at a claim by name, fenced: a change in between makes the patch fail."""
+    spec: dict[str, object] = {"claimRef": objects.claim_ref(namespace, name)}
+    if not volume.host_path:
+        spec["persistentVolumeReclaimPolicy"] = "Delete"
+    body = {"metadata": {"resourceVersion": volume.version}, "spec": spec}
+    return Patch(VOLUME, "", volume.name, body, copy)
+
+
+_Builder = Callable[[Move], tuple[Action, ...]]
+_BUILDERS: dict[Step, _Builder] = {
+    Step.STAGE: _stage,
+    Step.REARM: _rearm,
+    Step.NUDGE: _nudge,
+    Step.RUN: _run,
+    Step.RECORD: _record,
+    Step.DROP_JOB: _drop_job,
+    Step.DROP_STAGING: _drop_staging,
+    Step.RESERVE: _reserve,
+    Step.PUBLISH: _publish,
+    Step.UNPUBLISH: _unpublish,
+    Step.RECLAIM: _reclaim,
+    Step.EMPTY: _empty,
+    Step.DISCARD: _discard,
+}

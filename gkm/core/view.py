@@ -1,0 +1,164 @@
+"""What is observed, as small frozen values: the only things that decisions are made from.
+
+Built from the API server's JSON by ``core.parse``; never written back. Everything that a rule does
+not read is left out, so that two equal views mean that nothing of interest changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gkm.api.cache import CacheSpec, CacheStatus
+from gkm.api.names import CacheKey
+from gkm.core.image import ImageFacts
+from gkm.core.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A Cache of either kind, as its user wrote it and as we last reported it."""
+
+    key: CacheKey
+    uid: str
+    version: str
+    generation: int
+    spec: CacheSpec
+    status: CacheStatus
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class Child:
+    """What all children share: who they are and which copy of which Cache they serve."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    key: CacheKey
+    cache_uid: str
+    copy: str
+    digest: str
+    target: str
+    role: str
+    input_hash: str
+    deleting: bool
+
+
+@dataclass(frozen=True)
+class Claim(Child):
+    """A claim of ours; ``phase`` is Pending, Bound or Lost, ``failed`` the annotation's text."""
+
+    phase: str = "Pending"
+    volume: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Volume(Child):
+    """A volume that carries our labels, and the claim that it is held by or reserved for."""
+
+    phase: str = "Pending"
+    claim_namespace: str = ""
+    claim_name: str = ""
+    claim_uid: str = ""
+    storage_class: str = ""
+    capacity: str = ""
+    access_mode: str = "ReadOnlyMany"
+    reclaim_policy: str = "Delete"
+    host_path: str = ""
+
+
+@dataclass(frozen=True)
+class Job(Child):
+    """An extraction or emptying Job; ``failed`` holds its own condition's reason, if it failed."""
+
+    staging_uid: str = ""
+    done: bool = False
+    created: float = 0.0
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class JobPod:
+    """A pod of one of our Jobs. ``waiting`` is the scheduler's or the kubelet's own message."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    key: CacheKey
+    job_uid: str
+    phase: str
+    waiting: str = ""
+    exit_code: int | None = None
+    outcome: Outcome | None = None
+    ended: str = ""
+    """Why it ended in the platform's words (OOMKilled, Evicted), where it left no outcome."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace, as far as it can be a target."""
+
+    name: str
+    uid: str
+    version: str
+    deleting: bool
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the live pod lists said about one claim. Times are seconds of the caller's clock."""
+
+    pods: tuple[str, ...]
+    checked: float
+    free_since: float | None
+    """Time of the first list, in an unbroken row, that named no pod; None while one does."""
+    used_lists: int = 0
+    """Lists, in an unbroken row, that named a pod: the pace of the next one follows from it."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The last failed attempt of ours on one copy, in words for a user."""
+
+    reason: str
+    message: str
+    again: float
+    final: bool = False
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the installation decides for all Caches."""
+
+    namespace: str
+    image: str
+    image_pull_policy: str = "IfNotPresent"
+    host_path: str = ""
+    """Folder that all nodes share; set, GKM makes the volumes of Caches without a class itself."""
+    registry: str = "{}"
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that ``plan`` may look at for one Cache key."""
+
+    key: CacheKey
+    cache: Cache | None
+    namespaces: Mapping[str, bool] = field(default_factory=dict)
+    """Name to "is it terminating?"; a name that is missing does not exist."""
+    shadowed: frozenset[str] = frozenset()
+    """Namespaces in which a GKMCache of the same name stands before this ClusterGKMCache."""
+    claims: tuple[Claim, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[JobPod, ...] = ()
+    resolution: ImageFacts | Trouble | None = None
+    """Of ``spec.image``, if it was looked up in this process."""
+    uses: Mapping[str, Use] = field(default_factory=dict)
+    """By the claim's uid."""
+    troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    """By copy id."""
