@@ -1,0 +1,197 @@
+"""The one thin client of the API server: create, merge patch, delete, get, paged list, watch.
+
+It knows paths and answers, no meaning: JSON in, JSON out. Every request has a time limit, and at
+most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Self
+
+import aiohttp
+
+from gkm.api.meta import RESOURCES
+from gkm.kube.access import Access
+from gkm.kube.errors import ApiError
+
+Json = dict[str, Any]
+
+_CONNECTIONS = 24
+_REQUEST_SECONDS = 30
+_WATCH_SECONDS = 290
+_SILENCE_SECONDS = 70
+"""Bookmarks come about once a minute: a watch that is silent for longer is dead."""
+_PAGE = 500
+
+_CORE = {
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "PersistentVolume": "persistentvolumes",
+    "Pod": "pods",
+    "Namespace": "namespaces",
+    "Event": "events",
+}
+_OTHER = {
+    "Job": "/apis/batch/v1/jobs",
+    "Lease": "/apis/coordination.k8s.io/v1/leases",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+}
+
+
+def path(kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """URL path of an object, or of a list if ``name`` is empty (everywhere without a namespace)."""
+    if kind in RESOURCES:
+        return RESOURCES[kind].path(namespace, name, subresource)
+    base = f"/api/v1/{_CORE[kind]}" if kind in _CORE else _OTHER[kind]
+    prefix, _, plural = base.rpartition("/")
+    parts = [prefix, f"namespaces/{namespace}"] if namespace else [prefix]
+    return "/".join([*parts, plural, *filter(None, (name, subresource))])
+
+
+class Client:
+    """Talks to one API server. Use as an async context manager."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Self":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls),
+            timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS, connect=5),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """Read an object; None if there is none."""
+        try:
+            return await self._send("GET", path(kind, namespace, name))
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def create(self, kind: str, namespace: str, body: Json) -> Json:
+        """POST an object; a conflict means that the name is taken."""
+        return await self._send("POST", path(kind, namespace), body=body)
+
+    async def patch(
+        self, kind: str, namespace: str, name: str, body: Json, subresource: str = ""
+    ) -> Json:
+        """Merge-patch an object; a resourceVersion in ``body`` fences it."""
+        where = path(kind, namespace, name, subresource)
+        return await self._send("PATCH", where, body=body, media="application/merge-patch+json")
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Json | None:
+        """Delete exactly this object, dependents in the background; None if it is not there."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            return await self._send("DELETE", path(kind, namespace, name), body=options)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def list(
+        self, kind: str, namespace: str = "", *, selector: str = ""
+    ) -> tuple[list[Json], str]:
+        """List in pages; returns the objects and the resourceVersion to watch from."""
+        found: list[Json] = []
+        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self._send("GET", path(kind, namespace), query=query)
+            found.extend(page.get("items") or ())
+            more = page["metadata"].get("continue")
+            if not more:
+                return found, page["metadata"]["resourceVersion"]
+            query["continue"] = more
+
+    async def watch(
+        self, kind: str, version: str, *, selector: str = ""
+    ) -> AsyncIterator[tuple[str, Json]]:
+        """Yield (type, object) from ``version`` on until the server ends the stream.
+
+        Raises ApiError for an ERROR event (410: list again), TimeoutError if the stream is silent.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        } | ({"labelSelector": selector} if selector else {})
+        limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_SILENCE_SECONDS)
+        async with self._request("GET", path(kind), query=query, timeout=limits) as reply:
+            await _checked(reply)
+            async for line in _lines(reply.content):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _error(event["object"])
+                yield event["type"], event["object"]
+
+    async def _send(
+        self,
+        method: str,
+        where: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        media: str = "application/json",
+    ) -> Json:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": media} if data else {}
+        async with self._request(method, where, query=query, data=data, headers=headers) as reply:
+            await _checked(reply)
+            answer: Json = await reply.json()
+            return answer
+
+    def _request(
+        self,
+        method: str,
+        where: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> "aiohttp.client._RequestContextManager":
+        if self._session is None:
+            msg = "the client is used outside its context"
+            raise RuntimeError(msg)
+        every = {"Accept": "application/json", **(headers or {})}
+        token = self._access.token()
+        if token:
+            every["Authorization"] = f"Bearer {token}"
+        url = self._access.server + where
+        return self._session.request(method, url, params=query, headers=every, **options)
+
+
+async def _checked(reply: aiohttp.ClientResponse) -> None:
+    if reply.status < 400:
+        return
+    text = await reply.text()
+    try:
+        raise _error(json.loads(text), reply)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ApiError(reply.status, reply.reason or "Error", text[:200]) from None
+
+
+def _error(status: Json, reply: aiohttp.ClientResponse | None = None) -> ApiError:
+    after = reply.headers.get("Retry-After", "") if reply is not None else ""
+    return ApiError(
+        int(status.get("code") or (reply.status if reply is not None else 500)),
+        status.get("reason") or "Error",
+        status.get("message") or "",
+        after=float(after) if after.isdigit() else None,
+    )
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Split a stream into lines of any length: aiohttp's own reader has a limit."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line

@@ -1,0 +1,93 @@
+"""Keeps a picture of one kind up to date: list, then watch, for ever, whatever the server does.
+
+The numerous kinds come through here and not through kopf: about thirty times less CPU per event,
+and a watch that dies, stalls or expires is only a reason to begin again. The picture itself is the
+receiver's; nothing is stored here.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any, Protocol
+
+import aiohttp
+
+from gkm.kube.client import Client
+from gkm.kube.errors import ApiError
+
+Json = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_RELIST_SECONDS = 600.0
+"""A gap that nobody noticed is repaired after this long at the latest."""
+
+
+class Receiver(Protocol):
+    """Who keeps the picture."""
+
+    def replace(self, kind: str, objects: list[Json]) -> None:
+        """Take a complete list: what is not in it is gone."""
+
+    def observe(self, kind: str, event: str, obj: Json) -> None:
+        """Take one change: ADDED, MODIFIED or DELETED."""
+
+
+class Informer:
+    """Feeds a receiver with one kind, optionally only the objects that a selector picks."""
+
+    def __init__(self, client: Client, kind: str, receiver: Receiver, selector: str = "") -> None:
+        self.kind = kind
+        self.synced = asyncio.Event()
+        """Set once the first complete list was taken."""
+        self.progress = time.monotonic()
+        """When the server was last heard of; probes read it."""
+        self._client = client
+        self._receiver = receiver
+        self._selector = selector
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        pause = _Pause()
+        while True:
+            try:
+                version = await self._list()
+                pause.reset()
+                await self._follow(version)
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                seconds = pause.next()
+                _log.warning("watch of %s: %r; again in %.1f s", self.kind, error, seconds)
+                await asyncio.sleep(seconds)
+
+    async def _list(self) -> str:
+        objects, version = await self._client.list(self.kind, selector=self._selector)
+        self._receiver.replace(self.kind, objects)
+        self.progress = time.monotonic()
+        self.synced.set()
+        return version
+
+    async def _follow(self, version: str) -> None:
+        """Watch from ``version``, over normal ends of the stream, until it is time to list."""
+        until = time.monotonic() + _RELIST_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311
+        while time.monotonic() < until:
+            stream = self._client.watch(self.kind, version, selector=self._selector)
+            async for event, obj in stream:
+                self.progress = time.monotonic()
+                version = obj["metadata"]["resourceVersion"]
+                if event != "BOOKMARK":
+                    self._receiver.observe(self.kind, event, obj)
+
+
+class _Pause:
+    """Growing, jittered pauses."""
+
+    def __init__(self) -> None:
+        self._seconds = _FIRST_PAUSE
+
+    def reset(self) -> None:
+        self._seconds = _FIRST_PAUSE
+
+    def next(self) -> float:
+        seconds, self._seconds = self._seconds, min(_LONGEST_PAUSE, self._seconds * 2)
+        return seconds * random.uniform(0.5, 1.0)  # noqa: S311

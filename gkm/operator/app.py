@@ -1,0 +1,149 @@
+"""Puts the operator together: settings, clients, informers, workers, Lease, kopf.
+
+Every part is made here and given what it needs; nothing else reads the environment.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import sys
+
+import aiohttp
+import kopf
+
+from gkm.api import names
+from gkm.api.errors import Rejected
+from gkm.api.meta import RESOURCES
+from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
+from gkm.core.view import Settings
+from gkm.kube import access
+from gkm.kube.client import Client
+from gkm.kube.errors import ApiError
+from gkm.kube.informer import Informer
+from gkm.kube.lease import Lease
+from gkm.oci.registry import Registry
+from gkm.oci.settings import RegistrySettings
+from gkm.operator.apply import Applier
+from gkm.operator.controller import Controller
+from gkm.operator.fleet import CHILDREN, Fleet
+from gkm.operator.handlers import register
+from gkm.operator.handlers import settings as kopf_settings
+from gkm.operator.queue import WorkQueue
+from gkm.operator.resolver import Resolver
+
+_log = logging.getLogger(__name__)
+_WORKERS = 4
+_SWEEP_SECONDS = 600.0
+_RETRY_SECONDS = 5.0
+_PROBES = "http://0.0.0.0:8080/healthz"
+_SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
+
+
+def main(_arguments: list[str]) -> int:
+    """Run the operator until SIGTERM; the exit code."""
+    logging.basicConfig(level=os.environ.get("GKM_LOG_LEVEL", "INFO").upper(), stream=sys.stderr)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_run(_settings()))
+    except Rejected as word:
+        _log.error("%s", word)
+        return 1
+    return 0
+
+
+def _settings() -> Settings:
+    registry = RegistrySettings.from_json(os.environ.get("GKM_REGISTRY", ""))
+    return Settings(
+        namespace=os.environ.get("GKM_NAMESPACE", "gkm-system"),
+        image=os.environ["GKM_IMAGE"],
+        image_pull_policy=os.environ.get("GKM_IMAGE_PULL_POLICY", "IfNotPresent"),
+        host_path=os.environ.get("GKM_HOST_PATH", ""),
+        registry=registry.to_json(),
+    )
+
+
+class Operator:
+    """All parts, wired; ``run`` runs them until a signal comes."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._client = client
+        self._queue: WorkQueue[CacheKey] = WorkQueue()
+        self._fleet = Fleet(self._queue.add)
+        identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
+        place = (settings.namespace, "gkm-operator")
+        self._lease = Lease(client, *place, identity, on_lead=self._all)
+        self._informers = [Informer(client, "Namespace", self._fleet)]
+        self._informers += [Informer(client, kind, self._fleet, _SELECTOR) for kind in CHILDREN]
+        registry = Registry(RegistrySettings.from_json(settings.registry))
+        self._controller = Controller(
+            settings,
+            self._fleet,
+            self._queue,
+            Applier(client, self._fleet, self._lease.valid),
+            Resolver(registry, self._queue.add),
+        )
+
+    async def run(self) -> None:
+        """Start every part, open the queue after the first full sweep, stop with kopf."""
+        await self._require_crds()
+        work = [self._controller.work() for _ in range(_WORKERS)]
+        watch = [informer.run() for informer in self._informers]
+        async with asyncio.TaskGroup() as group:
+            every = (*work, *watch, self._lease.hold(), self._sweep_for_ever())
+            tasks = [group.create_task(part) for part in every]
+            await self._kopf()
+            for task in tasks:
+                task.cancel()
+        await self._lease.release()
+
+    async def _require_crds(self) -> None:
+        for kind in (CACHE, CLUSTER_CACHE):
+            name = RESOURCES[kind].crd_name
+            if await self._client.get("CustomResourceDefinition", "", name) is None:
+                raise Rejected("NoCRD", f"{name} is not installed: helm installs it from crds/")
+
+    async def _sweep_for_ever(self) -> None:
+        """List the Caches, at once and then now and again: kopf misses deletions in a gap."""
+        for informer in self._informers:
+            await informer.synced.wait()
+        while True:
+            try:
+                for kind in (CACHE, CLUSTER_CACHE):
+                    objects, _ = await self._client.list(kind)
+                    self._fleet.replace(kind, objects)
+                self._all()
+                self._queue.open()
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                _log.warning("sweep: %r", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+
+    def _all(self) -> None:
+        for key in self._fleet.all_keys():
+            self._queue.add(key)
+
+    async def _kopf(self) -> None:
+        """Run kopf until a signal comes; when its watcher dies (it does, often), start it again."""
+        while True:
+            registry = kopf.OperatorRegistry()
+            register(registry, self._fleet)
+            try:
+                await kopf.operator(
+                    registry=registry,
+                    settings=kopf_settings(),
+                    clusterwide=True,
+                    liveness_endpoint=_PROBES,
+                )
+            except Exception:  # noqa: BLE001 - whatever it was, the others go on
+                _log.exception("kopf stopped; it is started again")
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+
+async def _run(settings: Settings) -> None:
+    async with Client(access.find()) as client:
+        await Operator(settings, client).run()

@@ -1,0 +1,179 @@
+"""Carries out the actions of a plan: the only place of the operator that writes.
+
+Every write is gated by the Lease, and its answer goes into the fleet at once. What the API server
+says no to becomes ``Retry`` or ``Rejected`` here; what to do about that is the controller's.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from gkm.api import names
+from gkm.api.errors import Retry
+from gkm.api.names import CacheKey
+from gkm.core import publish, retire
+from gkm.core.actions import (
+    CheckUse,
+    Create,
+    Delete,
+    DropStaging,
+    Event,
+    Patch,
+    Reserve,
+    Write,
+)
+from gkm.core.view import Cache
+from gkm.kube.client import Client
+from gkm.kube.errors import ApiError
+from gkm.operator.fleet import Fleet, Memory
+
+Json = dict[str, Any]
+_CLAIM, _VOLUME = "PersistentVolumeClaim", "PersistentVolume"
+
+
+class NotLeading(Exception):  # noqa: N818 - no failure: the other replica does it
+    """The Lease is not ours (any more): nothing was written."""
+
+
+class Applier:
+    """Writes to one API server while ``leading()`` is true."""
+
+    def __init__(self, client: Client, fleet: Fleet, leading: Callable[[], bool]) -> None:
+        self._client = client
+        self._fleet = fleet
+        self._leading = leading
+
+    async def apply(self, action: Write, memory: Memory) -> None:
+        """Carry out one action. Raises Retry, Rejected, NotLeading."""
+        try:
+            match action:
+                case Create():
+                    await self._create(action)
+                case Patch(kind, namespace, name, body):
+                    await self._patch(kind, namespace, name, body)
+                case Delete(kind, namespace, name, uid):
+                    await self._delete(kind, namespace, name, uid)
+                case DropStaging():
+                    await self._drop_staging(action)
+                case Reserve():
+                    await self._reserve(action)
+                case CheckUse():
+                    await self._check_use(action, memory)
+        except ApiError as error:
+            raise error.word() from error
+
+    async def write_status(self, key: CacheKey, status: Json, old: Json) -> None:
+        """Write the status as a merge patch: what is no longer in it is taken out."""
+        body = {"status": {**dict.fromkeys(old), **status}}
+        try:
+            await self._patch(key.kind, key.namespace, key.name, body, "status")
+        except ApiError as error:
+            raise error.word() from error
+
+    async def post(self, cache: Cache, event: Event) -> None:
+        """Post an event on the Cache; one that cannot be posted is not worth a retry."""
+        self.gate()
+        namespace = cache.key.namespace or "default"
+        now = datetime.now(UTC)
+        body = {
+            "metadata": {"generateName": f"{cache.key.name}.", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": cache.key.kind,
+                "namespace": cache.key.namespace,
+                "name": cache.key.name,
+                "uid": cache.uid,
+            },
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message[:1024],
+            "action": "Reconcile",
+            "reportingComponent": "gkm-operator",
+            "reportingInstance": "gkm-operator",
+            "source": {"component": "gkm-operator"},
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "count": 1,
+        }
+        await self._client.create("Event", namespace, body)
+
+    async def _create(self, action: Create) -> None:
+        meta = action.body["metadata"]
+        namespace, name = meta.get("namespace", ""), meta["name"]
+        self.gate()
+        try:
+            made = await self._client.create(action.kind, namespace, action.body)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            made = await self._own(action.kind, namespace, name, meta["labels"])
+        self._fleet.observe(action.kind, "ADDED", made)
+
+    async def _own(self, kind: str, namespace: str, name: str, labels: Json) -> Json:
+        """Read the object that has the name; it is ours only if it carries the same labels."""
+        there = await self._client.get(kind, namespace, name)
+        if there is None:
+            raise Retry("NameTaken", f"{kind} {name} was just deleted", after=1)
+        same = (names.LABEL_COPY, names.LABEL_CACHE_UID, names.LABEL_ROLE)
+        found = there["metadata"].get("labels") or {}
+        if any(found.get(label) != labels[label] for label in same):
+            raise Retry(
+                "NameTaken",
+                f"{kind} {namespace}/{name} exists and is not this Cache's: "
+                "delete it, or give the Cache another name",
+            )
+        return there
+
+    async def _patch(
+        self, kind: str, namespace: str, name: str, body: Json, subresource: str = ""
+    ) -> None:
+        self.gate()
+        made = await self._client.patch(kind, namespace, name, body, subresource)
+        self._fleet.observe(kind, "MODIFIED", made)
+
+    async def _delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        self.gate()
+        left = await self._client.delete(kind, namespace, name, uid)
+        gone = left is None or "deletionTimestamp" not in left.get("metadata", {})
+        if gone:
+            self._fleet.observe(kind, "DELETED", {"metadata": {"uid": uid}})
+        elif left is not None:
+            self._fleet.observe(kind, "MODIFIED", left)
+
+    async def _drop_staging(self, action: DropStaging) -> None:
+        volume = await self._client.get(_VOLUME, "", action.volume)
+        if volume is not None and _retained_for(volume, action.uid):
+            fence = {"resourceVersion": volume["metadata"]["resourceVersion"]}
+            body = {"metadata": fence, "spec": {"persistentVolumeReclaimPolicy": "Delete"}}
+            await self._patch(_VOLUME, "", action.volume, body)
+        await self._delete(_CLAIM, action.namespace, action.name, action.uid)
+
+    async def _reserve(self, action: Reserve) -> None:
+        holder = await self._client.get(_CLAIM, action.namespace, action.serving)
+        if holder is not None:
+            raise Retry(
+                "NameTaken",
+                f"claim {action.namespace}/{action.serving} exists and is not this copy's: "
+                "delete it, or give the Cache another name",
+            )
+        volume = await self._client.get(_VOLUME, "", action.volume)
+        if volume is None:
+            raise Retry("VolumeGone", f"volume {action.volume} is gone")
+        await self._patch(_VOLUME, "", action.volume, publish.reservation(volume, action))
+
+    async def _check_use(self, action: CheckUse, memory: Memory) -> None:
+        pods, _ = await self._client.list("Pod", action.namespace)
+        users = retire.pods_using(pods, action.claim)
+        memory.uses[action.uid] = retire.noted(memory.uses.get(action.uid), users, time.time())
+
+    def gate(self) -> None:
+        """Raise NotLeading unless the Lease is ours now."""
+        if not self._leading():
+            raise NotLeading
+
+
+def _retained_for(volume: Json, uid: str) -> bool:
+    held = (volume["spec"].get("claimRef") or {}).get("uid") == uid
+    return held and volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete"

@@ -1,0 +1,126 @@
+"""The loop: take a key, plan, apply until there is nothing to do, write the status once, remember.
+
+Level-triggered: whatever woke it, a pass looks at everything there is of one Cache. What the API
+server or a registry refuses becomes a ``Trouble`` of the copy that it was for, so that it shows in
+that Cache's status and holds up nobody else.
+"""
+
+import logging
+import time
+
+import aiohttp
+
+from gkm.api.errors import Rejected, Retry
+from gkm.api.names import CacheKey
+from gkm.core.actions import Plan, Resolve, Write
+from gkm.core.plan import plan
+from gkm.core.retry import backoff, trouble
+from gkm.core.view import Settings
+from gkm.kube.errors import ApiError
+from gkm.operator.apply import Applier, NotLeading
+from gkm.operator.fleet import Fleet, Memory
+from gkm.operator.queue import WorkQueue
+from gkm.operator.resolver import Resolver
+
+_log = logging.getLogger(__name__)
+
+_ROUNDS = 20
+"""More steps than any copy needs in one go: a pass that would go on for ever comes back instead."""
+_BUG_PAUSE = 60.0
+
+
+class Controller:
+    """Works off the queue with a few workers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        queue: WorkQueue[CacheKey],
+        applier: Applier,
+        resolver: Resolver,
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._queue = queue
+        self._applier = applier
+        self._resolver = resolver
+
+    async def work(self) -> None:
+        """Take keys for ever; an error of ours in one Cache is logged and holds up only that."""
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._reconcile(key)
+            except NotLeading:
+                pass
+            except (Retry, Rejected, aiohttp.ClientError, TimeoutError, OSError) as error:
+                self._later(key, error)
+            except Exception:  # noqa: BLE001 - whatever it was, the others go on
+                _log.exception("bug while reconciling %s", key)
+                self._queue.add_after(key, _BUG_PAUSE)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: CacheKey) -> None:
+        self._applier.gate()
+        memory = self._fleet.memory(key)
+        for _ in range(_ROUNDS):
+            wanted = plan(self._fleet.view(key), self._settings, time.time())
+            if not await self._apply_all(key, wanted, memory):
+                break
+        await self._report(key, wanted)
+        memory.attempts = 0
+        if wanted.again is not None:
+            self._queue.add_after(key, wanted.again - time.time())
+        self._fleet.forget_if_gone(key)
+
+    async def _apply_all(self, key: CacheKey, wanted: Plan, memory: Memory) -> bool:
+        """Apply a plan's actions; False if it would be no use to plan again now."""
+        failed: set[str] = set()
+        moved = False
+        for action in wanted.actions:
+            if isinstance(action, Resolve):
+                moved |= await self._resolver.ask(key, action.image, memory)
+            elif action.copy not in failed:
+                moved = True
+                if not await self._apply(key, action, memory):
+                    failed.add(action.copy)
+        return moved
+
+    async def _apply(self, key: CacheKey, action: Write, memory: Memory) -> bool:
+        try:
+            await self._applier.apply(action, memory)
+        except (Retry, Rejected) as word:
+            if not action.copy:
+                raise
+            memory.troubles[action.copy] = trouble(
+                memory.troubles.get(action.copy), word, time.time()
+            )
+            _log.warning("%s: %s", key, word)
+            return False
+        memory.troubles.pop(action.copy, None)
+        return True
+
+    async def _report(self, key: CacheKey, wanted: Plan) -> None:
+        """Write the status if it differs, and only then say so in events."""
+        cache = self._fleet.view(key).cache
+        if cache is None or wanted.status is None:
+            return
+        old = cache.status.dump()
+        if wanted.status == old:
+            return
+        await self._applier.write_status(key, wanted.status, old)
+        for event in wanted.events:
+            _log.info("%s: %s: %s", key, event.reason, event.message)
+            try:
+                await self._applier.post(cache, event)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _log.warning("%s: event %s was lost: %r", key, event.reason, error)
+
+    def _later(self, key: CacheKey, error: Exception) -> None:
+        memory = self._fleet.memory(key)
+        memory.attempts += 1
+        pause = backoff(memory.attempts, str(key))
+        _log.warning("%s: %r; again in %.0f s", key, error, pause)
+        self._queue.add_after(key, pause)

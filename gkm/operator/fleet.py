@@ -1,0 +1,186 @@
+"""The operator's picture of the cluster, and what it remembers of its own attempts.
+
+Fed by kopf (the Caches), by informers (everything else) and by the operator's own writes, whose
+answers count at once: so nothing is planned on a picture older than what was just done. It decides
+nothing; it only says which Caches a change concerns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
+from gkm.core import parse
+from gkm.core.image import ImageFacts
+from gkm.core.view import (
+    Cache,
+    Claim,
+    Job,
+    JobPod,
+    Namespace,
+    Trouble,
+    Use,
+    View,
+    Volume,
+)
+
+Json = dict[str, Any]
+Item = Cache | Claim | Volume | Job | JobPod | Namespace
+
+_PARSERS: dict[str, Callable[[Json], Item | None]] = {
+    CACHE: partial(parse.cache, CACHE),
+    CLUSTER_CACHE: partial(parse.cache, CLUSTER_CACHE),
+    "Namespace": parse.namespace,
+    "PersistentVolumeClaim": parse.claim,
+    "PersistentVolume": parse.volume,
+    "Job": parse.job,
+    "Pod": parse.job_pod,
+}
+CHILDREN = ("PersistentVolumeClaim", "PersistentVolume", "Job", "Pod")
+"""Kinds that carry our labels; informers select by them."""
+_REMEMBERED_DELETIONS = 10_000
+
+
+@dataclass
+class Memory:
+    """What this process remembers of one Cache; losing it costs time, never truth."""
+
+    generation: int = 0
+    image: str = ""
+    resolution: ImageFacts | Trouble | None = None
+    attempts: int = 0
+    uses: dict[str, Use] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+
+    def follow(self, cache: Cache) -> None:
+        """An edit makes every attempt start anew; another image makes a new question."""
+        if cache.generation != self.generation:
+            self.generation, self.attempts, self.troubles = cache.generation, 0, {}
+            if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
+                self.image, self.resolution = cache.spec.image, None
+
+
+class Fleet:
+    """Keeps the latest of every object; calls ``concern`` with each key to be looked at again."""
+
+    def __init__(self, concern: Callable[[CacheKey], None]) -> None:
+        self._concern = concern
+        self._items: dict[str, dict[str, Item]] = {kind: {} for kind in _PARSERS}
+        self._children: dict[CacheKey, dict[str, Item]] = {}
+        self._caches: dict[CacheKey, Cache] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._gone: dict[str, None] = {}
+        self._memory: dict[CacheKey, Memory] = {}
+
+    def replace(self, kind: str, objects: list[Json]) -> None:
+        """Take a complete list of one kind: what is not in it is gone."""
+        listed = {obj["metadata"]["uid"] for obj in objects}
+        for uid in [uid for uid in self._items[kind] if uid not in listed]:
+            self._forget(kind, uid)
+        for obj in objects:
+            self.observe(kind, "MODIFIED", obj)
+
+    def observe(self, kind: str, event: str, obj: Json) -> None:
+        """Take one change: ADDED, MODIFIED, DELETED."""
+        meta = obj["metadata"]
+        if event == "DELETED":
+            self._forget(kind, meta["uid"])
+            return
+        old = self._items[kind].get(meta["uid"])
+        if meta["uid"] in self._gone or (old and not _newer(meta["resourceVersion"], old.version)):
+            return
+        new = _PARSERS[kind](obj)
+        if new is None:
+            self._forget(kind, meta["uid"])
+            return
+        self._store(kind, new)
+        if old is None or replace(old, version=new.version) != new:
+            self._announce(new)
+
+    def all_keys(self) -> set[CacheKey]:
+        """Every Cache that exists or left children behind."""
+        return {*self._caches, *(key for key, items in self._children.items() if items)}
+
+    def memory(self, key: CacheKey) -> Memory:
+        """What is remembered of a Cache."""
+        return self._memory.setdefault(key, Memory())
+
+    def view(self, key: CacheKey) -> View:
+        """Everything that a plan for ``key`` may look at."""
+        cache, memory = self._caches.get(key), self.memory(key)
+        if cache is not None:
+            memory.follow(cache)
+        items = sorted(self._children.get(key, {}).values(), key=lambda item: item.uid)
+        return View(
+            key=key,
+            cache=cache,
+            namespaces={name: ns.deleting for name, ns in self._namespaces.items()},
+            shadowed=self._shadowed(key),
+            claims=tuple(item for item in items if isinstance(item, Claim)),
+            volumes=tuple(item for item in items if isinstance(item, Volume)),
+            jobs=tuple(item for item in items if isinstance(item, Job)),
+            pods=tuple(item for item in items if isinstance(item, JobPod)),
+            resolution=memory.resolution,
+            uses=dict(memory.uses),
+            troubles=dict(memory.troubles),
+        )
+
+    def forget_if_gone(self, key: CacheKey) -> None:
+        """Drop the memory of a Cache of which nothing is left."""
+        if key not in self._caches and not self._children.get(key):
+            self._memory.pop(key, None)
+            self._children.pop(key, None)
+
+    def _shadowed(self, key: CacheKey) -> frozenset[str]:
+        if key.kind == CACHE:
+            return frozenset()
+        same = (k for k in self._caches if k.kind == CACHE and k.name == key.name)
+        return frozenset(k.namespace for k in same)
+
+    def _store(self, kind: str, new: Item) -> None:
+        self._items[kind][new.uid] = new
+        if isinstance(new, Cache):
+            self._caches[new.key] = new
+        elif isinstance(new, Namespace):
+            self._namespaces[new.name] = new
+        else:
+            self._children.setdefault(new.key, {})[new.uid] = new
+
+    def _forget(self, kind: str, uid: str) -> None:
+        """Drop an object. Late news of it must not bring it back, so its uid is kept a while."""
+        self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED_DELETIONS:
+            self._gone.pop(next(iter(self._gone)))
+        old = self._items[kind].pop(uid, None)
+        if old is None:
+            return
+        if isinstance(old, Cache):
+            if self._caches.get(old.key) == old:
+                del self._caches[old.key]
+        elif isinstance(old, Namespace):
+            if self._namespaces.get(old.name) == old:
+                del self._namespaces[old.name]
+        else:
+            self._children[old.key].pop(uid, None)
+        self._announce(old)
+
+    def _announce(self, item: Item) -> None:
+        if isinstance(item, Namespace):
+            for key, cache in self._caches.items():
+                if item.name in (key.namespace, *cache.spec.workload_namespaces):
+                    self._concern(key)
+            return
+        self._concern(item.key)
+        if isinstance(item, Cache) and item.key.kind == CACHE:
+            twin = CacheKey(CLUSTER_CACHE, "", item.key.name)
+            if twin in self._caches:
+                self._concern(twin)
+
+
+def _newer(version: str, than: str) -> bool:
+    """Whether one resourceVersion is later than another of the same object."""
+    try:
+        return int(version) > int(than)
+    except ValueError:
+        return version != than

@@ -1,0 +1,43 @@
+"""What kopf calls: it watches the two kinds that people write, and nothing else.
+
+Only ``on.event``: kopf then writes nothing of its own (no finalizer, no annotation), and each
+handler is one line, because everything that matters is level-triggered.
+"""
+
+from typing import Any
+
+import kopf
+
+from gkm.api.meta import RESOURCES
+from gkm.api.names import CACHE, CLUSTER_CACHE, GROUP, VERSION
+from gkm.operator.fleet import Fleet
+
+
+def register(registry: kopf.OperatorRegistry, fleet: Fleet) -> None:
+    """Register the handlers on a registry of their own; nothing is global."""
+
+    async def observe(event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
+        fleet.observe(resource.kind or "", event["type"] or "MODIFIED", dict(event["object"]))
+
+    def login(**context: Any) -> kopf.ConnectionInfo | None:
+        """Log in without a client library; merely installed, one costs kopf 0.2 s at start."""
+        pod = kopf.login_with_service_account(**context)
+        return pod or kopf.login_with_kubeconfig(**context)
+
+    kopf.on.login(registry=registry)(login)
+    for kind in (CACHE, CLUSTER_CACHE):
+        kopf.on.event(
+            GROUP, VERSION, RESOURCES[kind].plural, registry=registry, id=f"observe-{kind}"
+        )(observe)
+
+
+def settings() -> kopf.OperatorSettings:
+    """Settings of kopf: quiet, standalone, and with nothing of its own in the cluster."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.posting.enabled = False
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    chosen.persistence.finalizer = f"{GROUP}/kopf"
+    return chosen
