@@ -1,0 +1,121 @@
+"""What can be held against the chart without helm; that it renders and runs is seen end to end."""
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "gkm"
+TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").iterdir()}
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        here = f"{path}.{key}"
+        if isinstance(value, dict) and key != "resources":
+            yield from leaves(value, here)
+        else:
+            yield here
+
+
+def schema_leaves(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, part in schema["properties"].items():
+        if "properties" in part:
+            assert part["additionalProperties"] is False, key
+            yield from schema_leaves(part, f"{path}.{key}")
+        else:
+            yield f"{path}.{key}"
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    """Rules of a role; only its metadata holds template actions."""
+    plain = "\n".join(line for line in TEMPLATES[name].splitlines() if "{{" not in line)
+    return [rule for document in yaml.safe_load_all(plain) for rule in document.get("rules", ())]
+
+
+def test_versions_follow_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert chart["version"] == chart["appVersion"] == project["version"]
+
+
+def test_schema_knows_exactly_the_values() -> None:
+    assert SCHEMA["additionalProperties"] is False
+    # `global` is what helm itself hands to a chart that is part of another.
+    assert set(schema_leaves(SCHEMA)) - {".global"} == set(leaves(VALUES))
+
+
+def test_templates_use_exactly_the_values() -> None:
+    used = set(re.findall(r"\.Values((?:\.\w+)+)", "".join(TEMPLATES.values())))
+    assert used == set(leaves(VALUES))
+
+
+def test_every_value_has_a_comment() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    for before, line in itertools.pairwise(["", *lines]):
+        if re.match(
+            r"(  )?\w", line
+        ):  # deeper lie the parts of `resources`, which are Kubernetes' own
+            assert before.lstrip().startswith("#"), line
+
+
+def test_operator_may_read_no_secret_and_make_no_pod() -> None:
+    for rule in rules("clusterrole.yaml") + rules("role.yaml"):
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        assert "secrets" not in rule["resources"]
+        if "pods" in rule["resources"]:
+            assert set(rule["verbs"]) == {"get", "list", "watch"}
+
+
+def test_operator_writes_leases_in_its_own_namespace_only() -> None:
+    cluster = {name for rule in rules("clusterrole.yaml") for name in rule["resources"]}
+    assert "leases" not in cluster
+    assert {name for rule in rules("role.yaml") for name in rule["resources"]} == {"leases"}
+
+
+def test_operator_may_write_exactly_this() -> None:
+    reading = {"get", "list", "watch"}
+    writes = {
+        name: set(rule["verbs"]) - reading
+        for rule in rules("clusterrole.yaml")
+        for name in rule["resources"]
+        if set(rule["verbs"]) - reading
+    }
+    volumes = {"create", "patch", "delete"}
+    assert writes == {
+        "gkmcaches": {"patch"},
+        "clustergkmcaches": {"patch"},
+        "gkmcaches/status": {"patch"},
+        "clustergkmcaches/status": {"patch"},
+        "persistentvolumeclaims": volumes,
+        "persistentvolumes": volumes,
+        "jobs": {"create", "delete"},
+        "events": {"create", "patch"},
+    }
+
+
+def test_crds_named_in_rbac_are_ours() -> None:
+    (names,) = (r["resourceNames"] for r in rules("clusterrole.yaml") if "resourceNames" in r)
+    crds = [yaml.safe_load(path.read_text()) for path in (CHART / "crds").iterdir()]
+    assert sorted(names) == sorted(crd["metadata"]["name"] for crd in crds)
+
+
+def test_operator_gets_its_whole_environment() -> None:
+    found = re.findall(r"- name: (GKM_\w+)", TEMPLATES["deployment.yaml"])
+    assert sorted(found) == [
+        "GKM_HOST_PATH",
+        "GKM_IDENTITY",
+        "GKM_IMAGE",
+        "GKM_IMAGE_PULL_POLICY",
+        "GKM_LOG_LEVEL",
+        "GKM_NAMESPACE",
+        "GKM_REGISTRY",
+    ]
