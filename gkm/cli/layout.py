@@ -1,0 +1,70 @@
+"""An OCI image layout on disk: what ``pack`` writes and ``push`` reads.
+
+Source: OCI image-spec 1.1, image-layout.md. One image per layout, digests by content.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gkm.api.errors import Rejected
+from gkm.oci import manifest, media
+from gkm.oci.manifest import Descriptor, Manifest
+
+_NAME = "org.opencontainers.image.ref.name"
+
+
+def descriptor(media_type: str, content: bytes) -> Descriptor:
+    """Describe ``content``."""
+    return Descriptor(media_type, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+
+
+def to_json(found: Descriptor) -> dict[str, Any]:
+    """Return a descriptor as manifests write it."""
+    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+
+
+class Layout:
+    """The folder ``root``; paths of blobs follow from their digests."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self) -> None:
+        """Make an empty layout; raises Rejected(OutputExists) unless the folder is empty."""
+        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            raise Rejected("OutputExists", f"{self.root} exists and is not an empty folder")
+        (self.root / "blobs" / "sha256").mkdir(parents=True)
+        (self.root / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+
+    def blob_path(self, digest: str) -> Path:
+        """Return where a blob lies."""
+        return self.root / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def add(self, media_type: str, content: bytes) -> Descriptor:
+        """Write a blob and describe it."""
+        found = descriptor(media_type, content)
+        self.blob_path(found.digest).write_bytes(content)
+        return found
+
+    def add_document(self, media_type: str, document: Mapping[str, Any]) -> Descriptor:
+        """Write a JSON blob, always the same bytes for the same document."""
+        return self.add(media_type, json.dumps(document, separators=(",", ":")).encode())
+
+    def point_to(self, image: Descriptor, name: str) -> None:
+        """Make ``image`` the layout's one image, last of all."""
+        entry = to_json(image) | ({"annotations": {_NAME: name}} if name else {})
+        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [entry]}
+        (self.root / "index.json").write_text(json.dumps(index))
+
+    def image(self) -> tuple[bytes, Manifest]:
+        """Return the manifest's bytes and content; raises Rejected(BadImage)."""
+        try:
+            index = manifest.load((self.root / "index.json").read_bytes(), "index.json")
+            chosen = manifest.pick_platform(index, manifest.host_architecture())
+            raw = self.blob_path(chosen.digest).read_bytes()
+        except OSError as error:
+            raise Rejected("BadImage", f"{self.root} is no OCI image layout: {error}") from None
+        return raw, manifest.parse_manifest(manifest.load(raw, "manifest"))

@@ -1,0 +1,99 @@
+"""The two programs that run in other people's namespaces: ``gkm extract`` and ``gkm overlay``.
+
+Arguments, signals, exit codes and the termination message are here; the work is elsewhere.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from gkm.api.errors import Rejected, Retry
+from gkm.arguments import Parser
+from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY, Outcome
+from gkm.extract.job import extract, say
+from gkm.extract.overlay import overlay
+from gkm.extract.volume import Volume
+from gkm.oci.registry import Registry
+from gkm.oci.settings import ENVIRONMENT, RegistrySettings
+
+_TERMINATION_LOG: Final = Path("/dev/termination-log")
+
+
+def extract_main(arguments: Sequence[str]) -> int:
+    """Run ``gkm extract``; returns the exit code."""
+    parser = _parser("extract", "Unpack a cache image onto a volume, completely or not at all.")
+    parser.add_argument("--empty", action="store_true", help="remove what GKM put on the volume")
+    parser.add_argument("--mount-path", default="", help="where workloads mount the volume")
+    parser.add_argument("image", nargs="?", metavar="REF", help="repository@sha256:...")
+    parser.add_argument("volume", type=Path, metavar="DIR", help="where the volume is mounted")
+    options = parser.parse_intermixed_args(arguments)
+    if options.empty:
+        if options.image:
+            parser.error("--empty takes no image")
+        return _run(lambda: _empty(options.volume), options.termination_log)
+    if not options.image or not options.mount_path.startswith("/"):
+        parser.error("REF, DIR and --mount-path with an absolute path are needed")
+    return _run(
+        lambda: _extract(options.image, options.volume, options.mount_path),
+        options.termination_log,
+        digest=options.image.partition("@")[2],
+    )
+
+
+def overlay_main(arguments: Sequence[str]) -> int:
+    """Run ``gkm overlay``; returns the exit code."""
+    parser = _parser("overlay", "Make a writable layer of links over a complete cache.")
+    parser.add_argument("source", type=Path, metavar="SRC", help="where the volume is mounted")
+    parser.add_argument("target", type=Path, metavar="DST", help="an empty, writable directory")
+    options = parser.parse_args(arguments)
+    if not options.source.is_absolute():
+        parser.error("SRC must be absolute: the links are read from other directories")
+    return _run(lambda: overlay(options.source, options.target), options.termination_log)
+
+
+def _parser(name: str, description: str) -> Parser:
+    parser = Parser(prog=f"gkm {name}", description=description)
+    parser.add_argument(
+        "--termination-log",
+        type=Path,
+        default=_TERMINATION_LOG,
+        help="where the outcome is written, if that exists (default: %(default)s)",
+    )
+    return parser
+
+
+def _extract(image: str, directory: Path, mount_path: str) -> Outcome:
+    registry = Registry(RegistrySettings.from_json(os.environ.get(ENVIRONMENT, "")))
+    say(f"extracting {image}")
+    with Volume(directory) as volume:
+        return extract(registry, image, volume, mount_path)
+
+
+def _empty(directory: Path) -> Outcome:
+    with Volume(directory) as volume:
+        volume.empty()
+    return Outcome("Emptied", "removed what GKM put on the volume")
+
+
+def _run(work: Callable[[], Outcome], termination_log: Path, *, digest: str = "") -> int:
+    """Do ``work`` and say how it ended; what is not Retry or Rejected is our bug and is raised."""
+    # The first process of a container ignores SIGTERM unless it says otherwise. Ending at once is
+    # safe: whatever is on the volume now is unfinished for the next run.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_RETRY))
+    os.umask(0)  # modes are given where files are made
+    started = time.monotonic()
+    try:
+        outcome, code = work(), EXIT_DONE
+    except Rejected as error:
+        outcome, code = Outcome(error.reason, error.message, digest), EXIT_REJECTED
+    except Retry as error:
+        outcome, code = Outcome(error.reason, error.message, digest), EXIT_RETRY
+    except OSError as error:  # the registry client has its own words: these are the volume's
+        outcome, code = Outcome("VolumeError", str(error), digest), EXIT_RETRY
+    say(f"{outcome.reason}: {outcome.message} ({time.monotonic() - started:.1f} s)")
+    if termination_log.exists():
+        termination_log.write_text(outcome.to_json())
+    return code

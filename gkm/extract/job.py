@@ -1,0 +1,87 @@
+"""The extraction: an image's cache onto a volume, checked to the last byte, then marked complete.
+
+One stream from the registry to the files; nothing is kept twice. What a volume is at any moment is
+``volume.py``'s business, what an archive may hold ``gkm.oci``'s.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
+
+from gkm.api.errors import Rejected
+from gkm.core.image import Reference, declared_size
+from gkm.core.outcome import Outcome
+from gkm.extract.ahead import ahead
+from gkm.extract.tree import Tree
+from gkm.extract.unpack import Unpacker
+from gkm.extract.volume import Marker, Volume, is_full
+from gkm.oci.layer import Layer, readable_layers, tar_stream
+from gkm.oci.registry import Registry
+
+_PROGRESS_SECONDS: Final = 5.0
+_MIB: Final = 1024 * 1024
+
+
+def extract(registry: Registry, reference: str, volume: Volume, mount_path: str) -> Outcome:
+    """Make ``volume`` complete for the image; raises Retry, Rejected or OSError, and it is not.
+
+    ``reference`` carries a digest; ``mount_path`` is where workloads will mount the volume. A
+    volume that is already complete for both is left as it is.
+    """
+    started = time.monotonic()
+    where = Reference.parse(reference)
+    if not where.digest:
+        raise Rejected("BadReference", f"'{reference}' has no digest; a Job extracts exact bytes")
+    marker = volume.marker()
+    if marker is None or (marker.digest, marker.mountPath) != (where.digest, mount_path):
+        marker = _fill(registry, where, volume, mount_path)
+    seconds = round(time.monotonic() - started, 3)
+    message = f"{marker.files} files, {marker.bytes} bytes"
+    return Outcome("Extracted", message, marker.digest, marker.bytes, marker.files, seconds)
+
+
+def _fill(registry: Registry, where: Reference, volume: Volume, mount_path: str) -> Marker:
+    image = registry.image(str(where))
+    layers = readable_layers(image)
+    packed = sum(layer.size for layer, _ in layers)
+    needed = declared_size(image.config.labels) or packed
+    try:
+        volume.begin()
+        volume.check_room(needed)
+        with closing(Tree(volume.root)) as tree:
+            unpacker = Unpacker(image.config.labels, tree, mount_path)
+            for layer in layers:
+                _unpack(registry, where, layer, unpacker)
+            unpacker.check()
+            tree.seal()
+        marker = Marker(where.digest, mount_path, unpacker.bytes, unpacker.files)
+        volume.complete(marker)
+    except OSError as error:
+        if is_full(error):
+            raise volume.no_space(needed) from error
+        raise
+    return marker
+
+
+def _unpack(registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker) -> None:
+    compressed = _reported(registry.blob(where, layer[0]), layer[0].size)
+    with ahead(tar_stream(layer, compressed)) as tar:
+        unpacker.layer(tar)
+
+
+def _reported(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
+    """Pass the chunks through; say every few seconds how far they are."""
+    done, said = 0, time.monotonic()
+    for chunk in chunks:
+        done += len(chunk)
+        if time.monotonic() - said >= _PROGRESS_SECONDS:
+            said = time.monotonic()
+            say(f"downloaded {done / _MIB:.1f} of {total / _MIB:.1f} MiB")
+        yield chunk
+
+
+def say(line: str) -> None:
+    """Write one log line: the operator shows the last one of a long Job."""
+    print(line, file=sys.stderr, flush=True)

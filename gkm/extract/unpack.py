@@ -1,0 +1,72 @@
+"""Puts the members of an image's archives where they belong on a volume.
+
+The cache's root becomes the volume's root: MCV's prefix (``io.triton.cache/``) is stripped, its
+manifest goes to ``.gkm/``, everything else in the image is checked and left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from gkm.api.errors import Rejected
+from gkm.core.image import content_prefix, declared_size, framework, manifest_path
+from gkm.extract.tree import Tree
+from gkm.extract.volume import MANIFEST, RESERVED
+from gkm.kernels import by_name
+from gkm.oci.archive import Archive, Member
+
+_LARGEST_RELOCATED: Final = 1024 * 1024
+
+
+class Unpacker:
+    """Unpacks one image: ``layer`` for each layer in order, then ``check``.
+
+    ``bytes`` and ``files`` count the cache's regular files as the archive holds them.
+    """
+
+    def __init__(self, labels: Mapping[str, str], tree: Tree, mount_path: str) -> None:
+        name = framework(labels)
+        if name is None:
+            raise Rejected("NotACacheImage", "the image lacks the labels of a kernel cache")
+        self._prefix, self._manifest = content_prefix(name), manifest_path(name)
+        self._framework = by_name(name)
+        self._declared = declared_size(labels)
+        self._tree = tree
+        self._mount_path = mount_path
+        self.bytes = 0
+        self.files = 0
+
+    def layer(self, tar: Iterator[bytes]) -> None:
+        """Unpack one layer's tar, reading it to its end; raises Rejected, OSError."""
+        archive = Archive(tar)
+        for member in archive.members():
+            if member.name == self._manifest and not member.directory:
+                self._tree.file(MANIFEST, archive.data())
+            elif member.name.startswith(self._prefix):
+                self._place(member, archive)
+
+    def check(self) -> None:
+        """Compare what was unpacked with what the image promised; raises Rejected."""
+        if not self.files:
+            raise Rejected("NotACacheImage", f"the image holds no file below '{self._prefix}'")
+        if self._declared not in (None, self.bytes):
+            raise Rejected(
+                "SizeMismatch",
+                f"the image's label promises {self._declared} bytes, it holds {self.bytes}",
+            )
+
+    def _place(self, member: Member, archive: Archive) -> None:
+        path = member.name.removeprefix(self._prefix)
+        if path.partition("/")[0] in RESERVED:
+            raise Rejected("BadArchive", f"'{member.name}': this name on a volume is GKM's")
+        if member.directory:
+            self._tree.directory(path)
+            return
+        self.files += 1
+        self.bytes += member.size
+        if self._framework is None or not self._framework.is_relocated(path):
+            self._tree.file(path, archive.data())
+            return
+        if member.size > _LARGEST_RELOCATED:
+            raise Rejected("BadCache", f"'{path}' has {member.size} bytes, far too many for paths")
+        content = b"".join(archive.data())
+        self._tree.file(path, (self._framework.relocate(path, content, self._mount_path),))

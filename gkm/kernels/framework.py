@@ -1,0 +1,40 @@
+"""What GKM must know about a framework to carry its caches: a new framework is a new file.
+
+Nothing here imports a framework: a cache is read as files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an image says about the cache in it.
+
+    ``manifest`` is the content of the layer's own manifest.json; ``summary`` that of the summary
+    label; ``entries`` counts kernels (label ``entry-count``).
+    """
+
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    entries: int
+
+
+class Framework(Protocol):
+    """A framework's name (as in the labels) and the three things that differ between them."""
+
+    name: str
+
+    def describe(self, root: Path, files: list[str]) -> Description | None:
+        """Describe the cache at ``root`` with these relative paths; None if it is not one."""
+
+    def is_relocated(self, path: str) -> bool:
+        """Say whether the file at this relative path holds absolute paths of the cache."""
+
+    def relocate(self, path: str, content: bytes, mount_path: str) -> bytes:
+        """Return the file's content as it must be when the cache is mounted at ``mount_path``.
+
+        Raises Rejected(BadCache) for content that the framework cannot have written.
+        """

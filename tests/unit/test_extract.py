@@ -1,0 +1,377 @@
+"""What a volume looks like after an extraction, whatever the image and however it ended."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gkm.api.errors import Rejected, Retry
+from gkm.core.outcome import Outcome
+from gkm.extract.job import extract
+from gkm.extract.tree import Tree
+from gkm.extract.unpack import Unpacker
+from gkm.extract.volume import Volume
+from gkm.oci import media
+from tests.images import Image, Script, cache_files, scripted, tar
+
+FILES = {"KEY/add.cubin": b"\x7fELF", "KEY/add.json": b"{}", "top": b"1"}
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    with scripted() as running:
+        yield running
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    (folder / "lost+found").mkdir()
+    return folder
+
+
+def run(script: Script, image: Image, volume: Path, mount_path: str = "/cache") -> Outcome:
+    pinned = script.add(image)
+    with Volume(volume) as opened:
+        return extract(script.registry(), pinned, opened, mount_path)
+
+
+def content(volume: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(volume)): path.read_bytes()
+        for path in sorted(volume.rglob("*"))
+        if path.is_file() and ".gkm" not in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", [media.OCI_LAYER_GZIP, media.DOCKER_LAYER_GZIP, media.OCI_LAYER_ZSTD]
+)
+def test_a_cache_becomes_the_volumes_root(script: Script, volume: Path, kind: str) -> None:
+    entries = [
+        ("io.triton.cache/KEY", None),
+        *((f"io.triton.cache/{name}", data) for name, data in FILES.items()),
+        ("io.triton.manifest/manifest.json", b'{"triton": []}'),
+        ("etc/passwd", b"ignored"),
+    ]
+    image = Image([tar(entries)], layer_type=kind)
+    outcome = run(script, image, volume)
+    assert content(volume) == FILES
+    assert (outcome.reason, outcome.files, outcome.bytes) == ("Extracted", 3, 7)
+    assert (volume / ".gkm" / "manifest.json").read_bytes() == b'{"triton": []}'
+    assert json.loads((volume / ".gkm" / "complete").read_text()) == {
+        "digest": outcome.digest,
+        "mountPath": "/cache",
+        "bytes": 7,
+        "files": 3,
+    }
+    assert (volume / "KEY").stat().st_mode & 0o777 == 0o555
+    assert (volume / "top").stat().st_mode & 0o777 & ~0o022 == 0o444
+
+
+def test_a_vllm_cache_is_unpacked_as_it_is(script: Script, volume: Path) -> None:
+    entries = [
+        ("io.vllm.cache/torch_compile_cache/h/rank_0_0/model", b"m"),
+        ("io.vllm.cacheXYZ/f", b"another prefix"),
+        ("io.triton.cache/f", b"another framework"),
+    ]
+    labels = {"cache.vllm.image/summary": "null", "cache.vllm.image/cache-size-bytes": "1"}
+    run(script, Image([tar(entries)], labels=labels), volume)
+    assert content(volume) == {"torch_compile_cache/h/rank_0_0/model": b"m"}
+
+
+def test_group_files_follow_the_mount_path(script: Script, volume: Path) -> None:
+    group = {"child_paths": {"a.ptx": "/build/KEY/a.ptx"}}
+    image = Image(
+        [cache_files({"KEY/__grp__a.json": json.dumps(group).encode(), "KEY/a.ptx": b"p"})]
+    )
+    run(script, image, volume, "/models/cache")
+    moved = json.loads((volume / "KEY" / "__grp__a.json").read_text())
+    assert moved == {"child_paths": {"a.ptx": "/models/cache/KEY/a.ptx"}}
+
+
+def test_a_complete_volume_is_left_alone_and_nothing_is_downloaded(
+    script: Script, volume: Path
+) -> None:
+    first = run(script, Image([cache_files(FILES)]), volume)
+    before = (volume / "top").stat().st_ino
+    script.asked.clear()
+    second = run(script, Image([cache_files(FILES)]), volume)
+    assert not script.asked
+    assert (volume / "top").stat().st_ino == before
+    assert (second.digest, second.bytes, second.files) == (first.digest, first.bytes, first.files)
+
+
+def test_another_image_or_mount_path_replaces_everything(script: Script, volume: Path) -> None:
+    run(script, Image([cache_files(FILES)]), volume)
+    run(script, Image([cache_files({"new": b"n"})]), volume)
+    assert content(volume) == {"new": b"n"}
+    outcome = run(script, Image([cache_files({"new": b"n"})]), volume, "/elsewhere")
+    assert json.loads((volume / ".gkm" / "complete").read_text())["mountPath"] == "/elsewhere"
+    assert outcome.files == 1
+    assert (volume / "lost+found").is_dir()
+
+
+def test_a_failed_run_leaves_an_unfinished_volume_that_the_next_one_fills(
+    script: Script, volume: Path
+) -> None:
+    run(script, Image([cache_files(FILES)]), volume)
+    broken = Image([cache_files({"half": b"x" * 5000}) + b"garbage"])
+    with pytest.raises(Rejected):
+        run(script, broken, volume)
+    assert not (volume / ".gkm" / "complete").exists()
+    run(script, Image([cache_files(FILES)]), volume)
+    assert content(volume) == FILES
+
+
+def test_foreign_content_is_named_and_left(script: Script, volume: Path) -> None:
+    (volume / "thesis.tex").write_text("mine")
+    with pytest.raises(Rejected, match=r"ForeignContent.*thesis\.tex"):
+        run(script, Image([cache_files(FILES)]), volume)
+    assert content(volume) == {"thesis.tex": b"mine"}
+
+
+def test_two_layers_are_unpacked_in_order_and_no_path_twice(script: Script, volume: Path) -> None:
+    one, two = cache_files({"KEY/a": b"1"}), cache_files({"KEY/b": b"2"})
+    run(script, Image([one, two]), volume)
+    assert content(volume) == {"KEY/a": b"1", "KEY/b": b"2"}
+    for other in (
+        cache_files({"KEY/a": b"2", "x": b""}),
+        cache_files({"KEY/a/c": b"2"}),
+        cache_files({"KEY": b""}),
+    ):
+        with pytest.raises(Rejected, match="BadArchive"):
+            run(script, Image([one, other]), volume)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image([tar([("etc/passwd", b"x")])]), "NotACacheImage"),
+        (Image([tar([("io.triton.cache", None)])]), "NotACacheImage"),
+        (Image([cache_files(FILES)], labels={}), "NotACacheImage"),
+        (Image([cache_files(FILES)], layer_type="application/x-tar"), "NotACacheImage"),
+        (Image([cache_files(FILES)], size_label="6"), "SizeMismatch"),
+        (Image([cache_files({".gkm/complete": b"{}"})]), "BadArchive"),
+        (Image([cache_files({"lost+found/x": b"{}"})]), "BadArchive"),
+        (Image([cache_files({"K/__grp__a.json": b"{}"})]), "BadCache"),
+    ],
+)
+def test_an_image_that_is_no_cache_is_rejected(
+    script: Script, volume: Path, image: Image, reason: str
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        run(script, image, volume)
+    assert caught.value.reason == reason
+    assert not (volume / ".gkm" / "complete").exists()
+
+
+def test_a_digest_is_needed(script: Script, volume: Path) -> None:
+    with Volume(volume) as opened, pytest.raises(Rejected, match="no digest"):
+        extract(script.registry(), f"{script.host}/k/c:v1", opened, "/cache")
+
+
+def test_a_volume_that_is_too_small_says_so_before_it_is_filled(
+    script: Script, volume: Path
+) -> None:
+    image = Image([cache_files(FILES)], size_label="100000000000000")
+    with pytest.raises(Retry, match=r"NoSpace.*spec\.storageSize"):
+        run(script, image, volume)
+    assert content(volume) == {}
+
+
+def test_links_on_the_volume_are_not_followed(script: Script, volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "keep").write_text("mine")
+    run(script, Image([cache_files(FILES)]), volume)
+    (volume / "KEY").chmod(0o755)
+    (volume / "KEY" / "link").symlink_to(tmp_path / "outside")
+    (volume / "link").symlink_to(tmp_path / "outside")
+    run(script, Image([cache_files({"link/keep": b"new"})]), volume)
+    assert (tmp_path / "outside" / "keep").read_text() == "mine"
+    assert content(volume) == {"link/keep": b"new"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every other test runs as a plain user already")
+def test_a_user_without_privileges_can_fill_a_volume_again(script: Script, volume: Path) -> None:
+    pinned = script.add(Image([cache_files(FILES)]))
+    (volume / "lost+found").chmod(0o700)
+    os.chown(volume, 65534, 65534)
+    with Volume(volume) as opened:
+        os.seteuid(65534)
+        try:
+            for mount_path in ("/a", "/b"):
+                extract(script.registry(), pinned, opened, mount_path)
+        finally:
+            os.seteuid(0)
+    assert content(volume) == FILES
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def test_after_a_crash_at_any_step_the_volume_is_unfinished_or_complete(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Image([cache_files(FILES)]), Image([cache_files({"KEY/new": b"n", "top": b"2"})])
+    expected = {script.add(old)[-71:]: FILES, script.add(new)[-71:]: {"KEY/new": b"n", "top": b"2"}}
+    steps = crashes = 0
+    while crashes == steps:
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        run(script, old, folder)
+        steps += 1
+        with monkeypatch.context() as patch:
+            crash_at(patch, steps)
+            try:
+                run(script, new, folder)
+            except Crash:
+                crashes += 1
+        with Volume(folder) as volume:
+            marker = volume.marker()
+        assert marker is None or content(folder) == expected[marker.digest]
+        run(script, new, folder)
+        assert content(folder) == {"KEY/new": b"n", "top": b"2"}
+    assert steps > 20  # steps that exist at all: else the sweep tests nothing
+
+
+def crash_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Raise Crash before the ``step``-th call that changes the volume."""
+    left = [step]
+
+    def guarded(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] <= 0:
+                raise Crash
+            return real(*arguments, **named)
+
+        return call
+
+    for name in ("open", "mkdir", "unlink", "rmdir", "write", "fchmod", "fsync", "rename"):
+        patch.setattr(os, name, guarded(getattr(os, name)))
+
+
+ARCHIVE = tar(
+    [
+        ("io.triton.cache/KEY", None),
+        ("io.triton.cache/KEY/a", b"x" * 600),
+        ("io.triton.cache/" + "n" * 120, b"y"),
+        ("io.triton.manifest/manifest.json", b"{}"),
+    ]
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(edits=st.lists(st.tuples(st.integers(0, len(ARCHIVE) - 1), st.integers(0, 255)), max_size=5))
+def test_nothing_is_written_outside_whatever_the_archive_says(
+    tmp_path: Path, edits: list[tuple[int, int]]
+) -> None:
+    raw = bytearray(ARCHIVE)
+    for at, value in edits:
+        raw[at] = value
+    root = tmp_path / f"case{len(list(tmp_path.iterdir()))}" / "volume"
+    root.mkdir(parents=True)
+    descriptor = os.open(root, os.O_RDONLY)
+    tree = Tree(descriptor)
+    unpacker = Unpacker({"cache.triton.image/summary": ""}, tree, "/cache")
+    try:
+        unpacker.layer(iter([bytes(raw)]))
+    except Rejected:
+        pass
+    finally:
+        tree.close()
+        os.close(descriptor)
+    assert list(root.parent.iterdir()) == [root]
+
+
+def program(*arguments: str, host: str = "") -> "subprocess.CompletedProcess[str]":
+    settings_text = json.dumps({"plainHttp": [host]})
+    return subprocess.run(
+        [sys.executable, "-m", "gkm", *arguments],
+        env={**os.environ, "GKM_REGISTRY": settings_text},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_program_says_how_it_ended(script: Script, volume: Path, tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    pinned = script.add(Image([cache_files(FILES)]))
+    common = ("--mount-path", "/cache", "--termination-log", str(log))
+    done = program("extract", pinned, str(volume), *common, host=script.host)
+    assert done.returncode == 0, done.stderr
+    outcome = Outcome.parse(log.read_text())
+    assert outcome is not None
+    assert (outcome.reason, outcome.files, outcome.digest) == ("Extracted", 3, pinned[-71:])
+    assert (volume / "top").stat().st_mode & 0o777 == 0o444
+
+    absent = pinned.replace("k/c", "k/absent")
+    common = ("--mount-path", "/other", *common[2:])
+    done = program("extract", absent, str(volume), *common, host=script.host)
+    assert (done.returncode, _reason(log)) == (10, "ImageNotFound")
+    done = program("extract", pinned, str(volume), *common)
+    assert (done.returncode, _reason(log)) == (11, "RegistryUnavailable")
+    done = program("extract", pinned, str(tmp_path / "none"), *common, host=script.host)
+    assert (done.returncode, _reason(log)) == (11, "VolumeError")
+
+
+def _reason(log: Path) -> str:
+    outcome = Outcome.parse(log.read_text())
+    assert outcome is not None
+    return outcome.reason
+
+
+def test_empty_removes_what_gkm_made(script: Script, volume: Path) -> None:
+    run(script, Image([cache_files(FILES)]), volume)
+    for _ in range(2):
+        assert program("extract", "--empty", str(volume)).returncode == 0
+        assert list(volume.iterdir()) == [volume / "lost+found"]
+    (volume / "mine").touch()
+    assert program("extract", "--empty", str(volume)).returncode == 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("extract",), ("extract", "a", "b"), ("extract", "a", "b", "--mount-path", "c"),
+     ("extract", "--empty", "a", "b"), ("overlay", "a", "b"), ("pack",), ("nonsense",)],
+)  # fmt: skip
+def test_wrong_usage_is_one_line(arguments: tuple[str, ...]) -> None:
+    done = program(*arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_the_job_imports_little() -> None:
+    code = (
+        "import sys, gkm.__main__, gkm.extract.app; print(' '.join(sorted(sys.modules)));"
+        "print(len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, count = done.stdout.splitlines()
+    heavy = {
+        "pydantic",
+        "aiohttp",
+        "kopf",
+        "kubernetes",
+        "oras",
+        "sigstore",
+        "asyncio",
+        "requests",
+        "rich",
+        "tarfile",
+    }
+    assert not heavy & set(names.split())
+    assert int(count) < 200

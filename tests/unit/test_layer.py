@@ -1,0 +1,107 @@
+"""Decompression with limits, the diffID, and which layers are read at all."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+
+import pytest
+from backports import zstd
+
+from gkm.api.errors import Rejected
+from gkm.oci import media
+from gkm.oci.inflate import inflate
+from gkm.oci.layer import readable_layers, tar_stream
+from gkm.oci.manifest import Config, Descriptor, Manifest
+from gkm.oci.registry import Image
+from tests.images import digest
+
+GZIP, ZSTD = media.OCI_LAYER_GZIP, media.OCI_LAYER_ZSTD
+TEXT = b"kernel " * 50_000
+
+
+def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
+    return (raw[at : at + size] for at in range(0, len(raw), size))
+
+
+def unpacked(kind: str, raw: bytes) -> bytes:
+    return b"".join(inflate(kind, chunks(raw)))
+
+
+@pytest.mark.parametrize(("kind", "pack"), [(GZIP, gzip.compress), (ZSTD, zstd.compress)])
+def test_what_was_compressed_comes_back(kind: str, pack: object) -> None:
+    assert callable(pack)
+    assert unpacked(kind, pack(TEXT)) == TEXT
+    assert unpacked(kind, pack(TEXT) + pack(b"tail")) == TEXT + b"tail"
+    for broken in (pack(TEXT)[:-3], pack(TEXT) + b"garbage", b"", b"PK\x03\x04" + bytes(50)):
+        with pytest.raises(Rejected):
+            unpacked(kind, broken)
+
+
+def test_a_wrong_checksum_is_refused() -> None:
+    raw = bytearray(gzip.compress(TEXT))
+    raw[-6] ^= 1
+    with pytest.raises(Rejected):
+        unpacked(GZIP, bytes(raw))
+
+
+def test_the_media_type_is_believed() -> None:
+    with pytest.raises(Rejected):
+        unpacked(GZIP, zstd.compress(TEXT))
+
+
+def test_a_bomb_stops_at_the_ratio() -> None:
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    raw = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(200)) + bomb.flush()
+    with pytest.raises(Rejected, match="far more"):
+        unpacked(GZIP, raw)
+
+
+def test_members_without_end_are_refused() -> None:
+    with pytest.raises(Rejected, match="far more"):
+        unpacked(GZIP, gzip.compress(b"") * 10_001)
+
+
+def test_a_zstd_window_beyond_8_mib_is_refused() -> None:
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.content_size_flag: 0,
+    }
+    packer = zstd.ZstdCompressor(options=options)
+    raw = packer.compress(bytes(10)) + packer.flush()
+    with pytest.raises(Rejected):
+        unpacked(ZSTD, raw)
+
+
+def test_the_diff_id_covers_every_byte() -> None:
+    packed = gzip.compress(TEXT)
+    named = Descriptor(GZIP, digest(packed), len(packed))
+    assert b"".join(tar_stream((named, digest(TEXT)), chunks(packed))) == TEXT
+    with pytest.raises(Rejected, match="diffID"):
+        b"".join(tar_stream((named, digest(b"other")), chunks(packed)))
+
+
+def image(*types: str, diff_ids: int | None = None) -> Image:
+    layers = tuple(Descriptor(t, digest(bytes([n])), 1) for n, t in enumerate(types))
+    known = tuple(digest(b"") for _ in range(len(types) if diff_ids is None else diff_ids))
+    return Image("", Manifest(Descriptor("", "", 0), layers), Config({}, known))
+
+
+def test_layers_of_images_are_read_and_others_left_out() -> None:
+    found = readable_layers(image(media.DOCKER_LAYER_GZIP, "text/plain", GZIP, ZSTD))
+    assert [layer.media_type for layer, _ in found] == [media.DOCKER_LAYER_GZIP, GZIP, ZSTD]
+    artifact = "application/cache.triton.content.layer.v1+triton"
+    assert len(readable_layers(image(artifact))) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        image(),
+        image("application/vnd.oci.image.layer.v1.tar"),
+        image("application/cache.triton.content.layer.v1+triton", "text/plain"),
+        image(GZIP, diff_ids=2),
+    ],
+)
+def test_an_image_without_readable_layers_is_refused(broken: Image) -> None:
+    with pytest.raises(Rejected):
+        readable_layers(broken)
