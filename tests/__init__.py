@@ -1,0 +1,1 @@
+"""Tests of GKM, and the real cluster that they run on."""
