@@ -1,0 +1,84 @@
+# `make help` lists the targets. Each installs what it needs (`make deps` for system packages).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GKM_CACHE ?= $(HOME)/.cache/gkm
+UV_VERSION := 0.13.8
+UV := $(or $(shell command -v uv),$(GKM_CACHE)/uv-$(UV_VERSION)/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+VENV := .venv/.stamp
+KERNELS := .venv/.kernels
+PYTEST := $(RUN) pytest
+export GKM_CACHE
+unexport VIRTUAL_ENV
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: deps
+deps: ## Install the system packages that the cluster needs (Debian, root), or say what is missing
+	@bash hack/deps.sh
+
+$(UV):
+	python3 -m venv $(GKM_CACHE)/uv-$(UV_VERSION)
+	$(GKM_CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(VENV): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --all-extras --inexact
+	@touch $@
+
+$(KERNELS): $(VENV)
+	$(UV) sync --quiet --frozen --all-extras --group kernels
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV) ## Make the virtual environment .venv from the lock file
+
+.PHONY: test
+test: lint unit e2e ## Run every test: linters, fast tests, and the end-to-end suite on a real cluster
+
+.PHONY: unit
+unit: $(VENV) ## Run the fast tests only
+	$(PYTEST) tests/unit tests/golden tests/http
+
+.PHONY: e2e
+e2e: deps $(KERNELS) ## Run the end-to-end suite on a cluster of its own, or on KUBECONFIG=FILE
+	$(PYTEST) tests/e2e $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG))
+
+.PHONY: lint
+lint: $(VENV) ## Check style, types and layers
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+.PHONY: format
+format: $(VENV) ## Format the code
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+.PHONY: crds
+crds: $(VENV) ## Generate crds/ and the chart's copies from gkm/api
+	$(RUN) python -m gkm.api.crd crds charts/gkm/crds
+
+.PHONY: verify
+verify: crds ## Fail if anything generated differs from what is checked in
+	$(UV) lock --check
+	git diff --exit-code -- crds charts uv.lock
+	@test -z "$$(git status --porcelain -- crds charts)" || { git status --short -- crds charts; exit 1; }
+
+.PHONY: image
+image: deps $(VENV) ## Build the container image
+	$(RUN) python -m tests.cluster image
+
+.PHONY: demo
+demo: deps $(KERNELS) ## Start a cluster, install GKM, bring a real Triton cache to a pod: HIT or MISS
+	$(RUN) python -m tests.demo up
+
+.PHONY: demo-down
+demo-down: $(VENV) ## Take the demo's cluster away
+	$(RUN) python -m tests.demo down
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches of tools
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo
