@@ -119,7 +119,7 @@ class Node:
         control, cluster = self.control, self.control.sandbox.folder
         registry = self.folder / "registries" / control.registry
         registry.mkdir(parents=True)
-        (registry / "hosts.toml").write_text(f'server = "http://{control.registry}"\n')
+        (registry / "hosts.toml").write_text(nodeconfig.plain_http(control.registry))
         (cluster / "cni").mkdir(exist_ok=True)
         network_config = nodeconfig.cni(control.addresses, cluster / "leases")
         (cluster / "cni" / "10-bridge.conflist").write_text(network_config)

@@ -37,6 +37,12 @@ config_path = "{registries}"
 """
 
 
+def plain_http(registry: str) -> str:
+    """Build containerd's hosts.toml for a registry without TLS."""
+    capabilities = 'capabilities = ["pull", "resolve"]'
+    return f'server = "http://{registry}"\n\n[host."http://{registry}"]\n{capabilities}\n'
+
+
 def kubelet(address: str, run: str, cgroup: str, client_ca: Path, resolver: Path) -> dict[str, Any]:
     """Build the kubelet's configuration."""
     return {

@@ -1,0 +1,171 @@
+"""What a test does on the cluster, in a user's words: apply a Cache, start a pod, wait for it."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tests.stage import Stage
+
+Json = dict[str, Any]
+T = TypeVar("T")
+PATIENCE = 120.0
+_RESTRICTED: Json = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+def eventually(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
+    """Look until there is something to see; prints how long it took."""
+    begun = time.monotonic()
+    while True:
+        seen = look()
+        if seen:
+            print(f"{what}: {time.monotonic() - begun:.1f} s")
+            return seen
+        if time.monotonic() - begun > patience:
+            raise AssertionError(f"{what}: not within {patience:.0f} s")
+        time.sleep(0.3)
+
+
+@dataclass
+class Actors:
+    """Objects of one test, all below a prefix of its own."""
+
+    stage: Stage
+    prefix: str
+    namespaces: list[str] = field(default_factory=list)
+    caches: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.prefix = re.sub(r"[^a-z0-9]+", "-", self.prefix.lower()).strip("-")
+        self.before = self.leftovers()
+
+    def namespace(self, name: str) -> str:
+        """Make a namespace whose pods must be restricted, but for KIND's permission fix."""
+        full = f"{self.prefix}-{name}"
+        level = "baseline" if self.stage.host_path else "restricted"
+        labels = {"pod-security.kubernetes.io/enforce": level}
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": full, "labels": labels}}
+        )
+        self.namespaces.append(full)
+        return full
+
+    def apply(self, obj: Json) -> None:
+        self.stage.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+
+    def cache(self, namespace: str, name: str, **spec: Any) -> None:
+        """Apply a GKMCache; ``name`` is its own in the namespace."""
+        self._cache("GKMCache", namespace, name, spec)
+
+    def cluster_cache(self, name: str, **spec: Any) -> str:
+        """Apply a ClusterGKMCache; returns its full name."""
+        full = f"{self.prefix}-{name}"
+        self._cache("ClusterGKMCache", "", full, spec)
+        return full
+
+    def _cache(self, kind: str, namespace: str, name: str, spec: Json) -> None:
+        wanted = {"image": self.stage.cache_reference("v1"), "accessModes": ["ReadOnlyMany"]} | spec
+        meta = {"name": name} | ({"namespace": namespace} if namespace else {})
+        self.apply(
+            {"apiVersion": "gkm.io/v1alpha1", "kind": kind, "metadata": meta, "spec": wanted}
+        )
+        self.caches.append((kind, namespace, name))
+
+    def get(self, kind: str, namespace: str, name: str) -> Json:
+        place = ["-n", namespace] if namespace else []
+        found: Json = json.loads(self.stage.kubectl("get", kind, name, *place, "-o", "json"))
+        return found
+
+    def ready(self, kind: str, namespace: str, name: str) -> Json:
+        """The condition Ready, with an empty reason while there is no status."""
+        status = self.get(kind, namespace, name).get("status") or {}
+        return next(iter(status.get("conditions") or ()), {"reason": "", "message": ""})
+
+    def wait_ready(self, kind: str, namespace: str, name: str, reason: str = "Extracted") -> Json:
+        """Wait until the STATUS column says ``reason``."""
+
+        def look() -> Json | None:
+            found = self.ready(kind, namespace, name)
+            return found if found["reason"] == reason else None
+
+        return eventually(f"{kind} {name} {reason}", look)
+
+    def pod(self, namespace: str, name: str, claim: str, command: list[str], **spec: Any) -> None:
+        """Start a pod of GKM's image that mounts ``claim`` at /cache and runs Python."""
+        container = {
+            "name": "main",
+            "image": self.stage.gkm_image,
+            "command": command,
+            "securityContext": _RESTRICTED,
+            "volumeMounts": [{"name": "cache", "mountPath": "/cache", "readOnly": True}],
+        }
+        body = {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [{"name": "cache", "persistentVolumeClaim": {"claimName": claim}}],
+        } | spec
+        meta = {"name": name, "namespace": namespace}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": body})
+
+    def wait_pod(self, namespace: str, name: str, *phases: str) -> str:
+        """Wait until a pod is in one of ``phases``; returns its phase."""
+
+        def look() -> str | None:
+            phase: str = self.get("pod", namespace, name)["status"].get("phase", "")
+            return phase if phase in phases else None
+
+        return eventually(f"pod {name} {'/'.join(phases)}", look)
+
+    def logs(self, namespace: str, name: str, container: str = "main") -> str:
+        return self.stage.kubectl("logs", "-n", namespace, name, "-c", container)
+
+    def delete(self, kind: str, namespace: str, name: str, *, wait: bool = True) -> None:
+        place = ["-n", namespace] if namespace else []
+        options = ["--ignore-not-found", f"--wait={str(wait).lower()}"]
+        self.stage.kubectl("delete", kind, name, *place, *options)
+
+    def leftovers(self) -> list[str]:
+        """Every claim, volume and Job of the cluster, by kind and name."""
+        kinds = "persistentvolumeclaims,persistentvolumes,jobs"
+        found = json.loads(self.stage.kubectl("get", kinds, "-A", "-o", "json"))["items"]
+        return sorted(
+            f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}"
+            for o in found
+        )
+
+    def wait_clean(self) -> None:
+        """Wait until claims, volumes and Jobs are what they were before the test."""
+
+        def look() -> bool:
+            return self.leftovers() == self.before
+
+        try:
+            eventually("nothing left behind", look)
+        except AssertionError:
+            left = set(self.leftovers()) ^ set(self.before)
+            raise AssertionError(f"differs from before the test: {sorted(left)}") from None
+
+    def clean(self) -> None:
+        """Take everything of the test away, and see that it goes."""
+        for namespace in self.namespaces:
+            self.stage.kubectl("delete", "pods,jobs", "--all", "-n", namespace, "--wait=false")
+        for kind, namespace, name in self.caches:
+            self.delete(kind, namespace, name, wait=False)
+        try:
+            self.wait_clean()
+        finally:
+            for namespace in self.namespaces:
+                self.stage.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -1,0 +1,142 @@
+"""What the demo and the end-to-end tests both need: GKM installed, a real cache in a registry.
+
+Everything goes the way a user goes: `helm install`, `gkm pack`, `gkm push`, `kubectl apply`. Where
+the cluster comes from is not known here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from tests.cluster import components, images
+from tests.cluster.cluster import Cluster
+from tests.cluster.kubectl import kubectl
+from tests.cluster.report import Log, step
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+CHART = ROOT / "charts" / "gkm"
+NAMESPACE = "gkm-system"
+SHARED_FOLDER = "/kernel-caches-shared"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A cluster, a registry that its pods reach, and the images that its nodes hold."""
+
+    kubeconfig: Path
+    registry: str
+    gkm_image: str
+    workload_image: str
+    host_path: str = SHARED_FOLDER
+    cluster: Cluster | None = None
+    """Set where the cluster is our own."""
+    plain_http: tuple[str, ...] = field(default=())
+    """More registries that are spoken to without TLS."""
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """Run kubectl as admin; raises ClusterError with what it said."""
+        return kubectl(self.kubeconfig, *arguments, stdin=stdin)
+
+    def example(self, name: str) -> str:
+        """The manifests of a file below examples/, with the images that this cluster has."""
+        text = (EXAMPLES / name).read_text()
+        for placeholder, image in self.images().items():
+            text = text.replace(placeholder, image)
+        return text
+
+    def images(self) -> dict[str, str]:
+        """The image names of the examples, and what stands for them here."""
+        return {
+            "registry.example.com/triton-cache:v1": self.cache_reference("v1"),
+            "registry.example.com/triton-workload:v1": self.workload_image,
+            "registry.example.com/gkm:0.1.0": self.gkm_image,
+        }
+
+    def cache_reference(self, tag: str) -> str:
+        return f"{self.registry}/gkm/triton-cache:{tag}"
+
+
+def our_own(name: str, nodes: int, log: Log) -> Stage:
+    """Start a cluster of our own and give its nodes the images that we build."""
+    cluster = Cluster.up(name, nodes, log)
+    gkm, workload = images.gkm_image(log), workload_image(log)
+    for image in (gkm, workload):
+        cluster.load(image)
+    return Stage(cluster.kubeconfig, cluster.registry, gkm, workload, cluster=cluster)
+
+
+def workload_image(log: Log) -> str:
+    """Build the image of examples/workload: Triton and a few kernels."""
+    folder = EXAMPLES / "workload"
+    inputs = [folder / "compile.py", folder / "kernels.py"]
+    return images.build("triton-workload", folder / "Containerfile", inputs, log=log)
+
+
+def install(stage: Stage, log: Log) -> None:
+    """Install the chart as a user does, and wait until the operator leads."""
+    repository, _, tag = stage.gkm_image.rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "registry": {"plainHttp": [stage.registry, *stage.plain_http]},
+        "hostPath": {"enabled": bool(stage.host_path), "path": stage.host_path or "/unused"},
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, step(log, "installed the chart"):
+        yaml.safe_dump(values, file)
+        file.flush()
+        options = ["--namespace", NAMESPACE, "--create-namespace", "--values", file.name]
+        helm(stage, "upgrade", "--install", "gkm", str(CHART), *options, "--wait", log=log)
+
+
+def helm(stage: Stage, *arguments: str, log: Log) -> str:
+    """Run helm; its complaint, if it has one, is the exception's text."""
+    environment = {**os.environ, "KUBECONFIG": str(stage.kubeconfig)}
+    command = [str(components.program("helm", log)), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"helm {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one run of examples/workload/compile.py printed last."""
+
+    hits: int
+    misses: int
+    stages: int
+    seconds: float
+
+    @classmethod
+    def read(cls, output: str) -> "Compiled":
+        """Take the last line of the program's output."""
+        return cls(**json.loads(output.strip().splitlines()[-1]))
+
+
+def compile_kernels(cache: Path, *options: str) -> Compiled:
+    """Compile the example's kernels on this machine into ``cache``."""
+    program = EXAMPLES / "workload" / "compile.py"
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(cache)}
+    command = [sys.executable, str(program), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return Compiled.read(done.stdout)
+
+
+def pack_and_push(stage: Stage, cache: Path, tag: str) -> str:
+    """Pack a cache folder and push it; returns ``repository@digest``."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = str(Path(folder) / "layout")
+        gkm("pack", str(cache), "-o", layout)
+        return gkm("push", layout, stage.cache_reference(tag), "--plain-http").strip()
+
+
+def gkm(*arguments: str) -> str:
+    """Run GKM's command line."""
+    command = [sys.executable, "-m", "gkm", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
