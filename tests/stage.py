@@ -9,13 +9,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tests.cluster import components, images
+from tests.cluster import cache as kept
+from tests.cluster import components, engine, images
 from tests.cluster.cluster import Cluster
+from tests.cluster.engine import AnyCluster
 from tests.cluster.kubectl import kubectl
 from tests.cluster.report import Log, step
 
@@ -35,10 +38,10 @@ class Stage:
     gkm_image: str
     workload_image: str
     host_path: str = SHARED_FOLDER
-    cluster: Cluster | None = None
+    cluster: AnyCluster | None = None
     """Set where the cluster is our own."""
-    plain_http: tuple[str, ...] = field(default=())
-    """More registries that are spoken to without TLS."""
+    slow_registry: str = ""
+    """The same registry, behind a proxy that hands out layers slowly (end-to-end tests)."""
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl as admin; raises ClusterError with what it said."""
@@ -64,12 +67,33 @@ class Stage:
 
 
 def our_own(name: str, nodes: int, log: Log) -> Stage:
-    """Start a cluster of our own and give its nodes the images that we build."""
-    cluster = Cluster.up(name, nodes, log)
-    gkm, workload = images.gkm_image(log), workload_image(log)
-    for image in (gkm, workload):
-        cluster.load(image)
+    """Start a cluster of our own and give its nodes the images that we build meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        built = pool.submit(lambda: (images.gkm_image(log), workload_image(log)))
+        cluster = engine.up(name, nodes, log)
+        gkm, workload = built.result()
+    _load(cluster, gkm, gkm)
+    _load(cluster, workload, str(_kept_archive(workload)))
     return Stage(cluster.kubeconfig, cluster.registry, gkm, workload, cluster=cluster)
+
+
+def _load(cluster: AnyCluster, tag: str, source: str) -> None:
+    """Give the nodes an image, unless all have it."""
+    there = cluster.nodes if isinstance(cluster, Cluster) else ()
+    if not there or any(tag not in node.images().split() for node in there):
+        cluster.load(source)
+
+
+def _kept_archive(tag: str) -> Path:
+    """The archive of an image that is large and seldom changes: writing it takes 15 s."""
+
+    name, _, key = tag.rpartition("/")[2].partition(":")
+
+    def write(draft: Path) -> None:
+        with images.archive_of(tag) as archive:
+            archive.rename(draft / f"{name}.tar")
+
+    return kept.entry("archives", key, write) / f"{name}.tar"
 
 
 def workload_image(log: Log) -> str:
@@ -84,14 +108,15 @@ def install(stage: Stage, log: Log) -> None:
     repository, _, tag = stage.gkm_image.rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag},
-        "registry": {"plainHttp": [stage.registry, *stage.plain_http]},
+        "registry": {"plainHttp": [name for name in (stage.registry, stage.slow_registry) if name]},
         "hostPath": {"enabled": bool(stage.host_path), "path": stage.host_path or "/unused"},
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, step(log, "installed the chart"):
         yaml.safe_dump(values, file)
         file.flush()
         options = ["--namespace", NAMESPACE, "--create-namespace", "--values", file.name]
-        helm(stage, "upgrade", "--install", "gkm", str(CHART), *options, "--wait", log=log)
+        patience = ("--wait", "--timeout", "90s")
+        helm(stage, "upgrade", "--install", "gkm", str(CHART), *options, *patience, log=log)
 
 
 def helm(stage: Stage, *arguments: str, log: Log) -> str:

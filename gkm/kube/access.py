@@ -1,8 +1,7 @@
 """How to reach the API server: address, trust and token, from the pod or from a kubeconfig.
 
 Read once at start, but for the token: projected tokens rotate, so it is read again each minute.
-Exec plugins and password logins are not supported: a pod has none, and a person's tools for them
-are kubectl's.
+A kubeconfig (for running a program outside a pod) must log in with a token.
 """
 
 import base64
@@ -23,16 +22,20 @@ _TOKEN_SECONDS = 60.0
 
 @dataclass
 class Access:
-    """Where the API server is and how to log in."""
+    """Where the API server is, whom it is signed by (PEM), and how to log in."""
 
     server: str
-    tls: ssl.SSLContext
+    authority: str
     token_file: Path | None = None
-    _token: str = ""
-    _read: float = field(default=0.0, repr=False)
+    _token: str = field(default="", repr=False)
+    _read: float = field(default=float("-inf"), repr=False)
+
+    def tls(self) -> ssl.SSLContext:
+        """Trust in the API server's authority and in nobody else."""
+        return ssl.create_default_context(cadata=self.authority)
 
     def token(self) -> str:
-        """The bearer token, empty if the client certificate logs in."""
+        """The bearer token as it is now."""
         if self.token_file is not None and time.monotonic() - self._read > _TOKEN_SECONDS:
             self._token = self.token_file.read_text().strip()
             self._read = time.monotonic()
@@ -40,14 +43,14 @@ class Access:
 
 
 def find() -> Access:
-    """Log in as the pod's service account, else as ``$KUBECONFIG`` says. Raises Rejected."""
+    """Log in as ``$KUBECONFIG`` says, else as the pod's service account. Raises Rejected."""
     if "KUBECONFIG" in os.environ:
         return from_kubeconfig(Path(os.environ["KUBECONFIG"]))
     if (_POD / "token").exists():
+        # By address, as every client does: a pod needs no DNS to reach its API server.
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         host = f"[{host}]" if ":" in host else host
-        tls = ssl.create_default_context(cafile=str(_POD / "ca.crt"))
-        return Access(f"https://{host}:{port}", tls, _POD / "token")
+        return Access(f"https://{host}:{port}", (_POD / "ca.crt").read_text(), _POD / "token")
     raise Rejected("NoCluster", "not in a pod, and KUBECONFIG names no file")
 
 
@@ -57,9 +60,11 @@ def from_kubeconfig(path: Path) -> Access:
     context = _named(config, "contexts", config.get("current-context", ""))["context"]
     cluster = _named(config, "clusters", context["cluster"])["cluster"]
     user = _named(config, "users", context["user"])["user"]
-    access = Access(cluster["server"], _tls(cluster, user))
-    access._token = user.get("token", "")  # noqa: SLF001 - the other way to make an Access
-    return access
+    if "token" not in user:
+        raise Rejected("BadKubeconfig", f"user {context['user']} in {path} has no token")
+    data = cluster.get("certificate-authority-data", "")
+    authority = base64.b64decode(data).decode()
+    return Access(cluster["server"], authority, None, user["token"])
 
 
 def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
@@ -67,12 +72,3 @@ def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
     if found is None:
         raise Rejected("BadKubeconfig", f"{section} has no entry {name!r}")
     return dict(found)
-
-
-def _tls(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
-    data = cluster.get("certificate-authority-data")
-    authority = base64.b64decode(data).decode() if data else None
-    tls = ssl.create_default_context(cafile=cluster.get("certificate-authority"), cadata=authority)
-    if "client-certificate" in user:
-        tls.load_cert_chain(user["client-certificate"], user["client-key"])
-    return tls

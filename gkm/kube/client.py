@@ -56,7 +56,7 @@ class Client:
 
     async def __aenter__(self) -> "Self":
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls),
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls()),
             timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS, connect=5),
         )
         return self

@@ -18,7 +18,7 @@ from gkm.api.errors import Rejected
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
-from gkm.kube import access
+from gkm.kube.access import Access, find
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
@@ -44,7 +44,8 @@ _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
 def main(_arguments: list[str]) -> int:
     """Run the operator until SIGTERM; the exit code."""
     logging.basicConfig(level=os.environ.get("GKM_LOG_LEVEL", "INFO").upper(), stream=sys.stderr)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    for noisy in ("kopf.objects", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         asyncio.run(_run(_settings()))
     except Rejected as word:
@@ -67,13 +68,14 @@ def _settings() -> Settings:
 class Operator:
     """All parts, wired; ``run`` runs them until a signal comes."""
 
-    def __init__(self, settings: Settings, client: Client) -> None:
+    def __init__(self, settings: Settings, access: Access, client: Client) -> None:
+        self._access = access
         self._client = client
         self._queue: WorkQueue[CacheKey] = WorkQueue()
         self._fleet = Fleet(self._queue.add)
-        identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
+        self._identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
         place = (settings.namespace, "gkm-operator")
-        self._lease = Lease(client, *place, identity, on_lead=self._all)
+        self._lease = Lease(client, *place, self._identity, on_lead=self._all)
         self._informers = [Informer(client, "Namespace", self._fleet)]
         self._informers += [Informer(client, kind, self._fleet, _SELECTOR) for kind in CHILDREN]
         registry = Registry(RegistrySettings.from_json(settings.registry))
@@ -129,12 +131,13 @@ class Operator:
         """Run kopf until a signal comes; when its watcher dies (it does, often), start it again."""
         while True:
             registry = kopf.OperatorRegistry()
-            register(registry, self._fleet)
+            register(registry, self._fleet, self._access)
             try:
                 await kopf.operator(
                     registry=registry,
                     settings=kopf_settings(),
                     clusterwide=True,
+                    identity=self._identity,  # type: ignore[arg-type] # its NewType is private
                     liveness_endpoint=_PROBES,
                 )
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
@@ -145,5 +148,6 @@ class Operator:
 
 
 async def _run(settings: Settings) -> None:
-    async with Client(access.find()) as client:
-        await Operator(settings, client).run()
+    access = find()
+    async with Client(access) as client:
+        await Operator(settings, access, client).run()

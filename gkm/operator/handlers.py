@@ -4,25 +4,35 @@ Only ``on.event``: kopf then writes nothing of its own (no finalizer, no annotat
 handler is one line, because everything that matters is level-triggered.
 """
 
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
 
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, GROUP, VERSION
+from gkm.kube.access import Access
 from gkm.operator.fleet import Fleet
 
+_LOGIN_LASTS = timedelta(minutes=10)
+"""kopf then asks again, and gets the token that is in the pod by then."""
 
-def register(registry: kopf.OperatorRegistry, fleet: Fleet) -> None:
+
+def register(registry: kopf.OperatorRegistry, fleet: Fleet, access: Access) -> None:
     """Register the handlers on a registry of their own; nothing is global."""
 
     async def observe(event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
         fleet.observe(resource.kind or "", event["type"] or "MODIFIED", dict(event["object"]))
 
-    def login(**context: Any) -> kopf.ConnectionInfo | None:
-        """Log in without a client library; merely installed, one costs kopf 0.2 s at start."""
-        pod = kopf.login_with_service_account(**context)
-        return pod or kopf.login_with_kubeconfig(**context)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(
+            server=access.server,
+            ca_data=base64.b64encode(access.authority.encode()),
+            scheme="Bearer",
+            token=access.token(),
+            expiration=datetime.now(UTC) + _LOGIN_LASTS,
+        )
 
     kopf.on.login(registry=registry)(login)
     for kind in (CACHE, CLUSTER_CACHE):

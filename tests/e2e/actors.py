@@ -1,7 +1,6 @@
 """What a test does on the cluster, in a user's words: apply a Cache, start a pod, wait for it."""
 
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +41,6 @@ class Actors:
     caches: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.prefix = re.sub(r"[^a-z0-9]+", "-", self.prefix.lower()).strip("-")
         self.before = self.leftovers()
 
     def namespace(self, name: str) -> str:
@@ -94,7 +92,11 @@ class Actors:
             found = self.ready(kind, namespace, name)
             return found if found["reason"] == reason else None
 
-        return eventually(f"{kind} {name} {reason}", look)
+        try:
+            return eventually(f"{kind} {name} {reason}", look)
+        except AssertionError as error:
+            found = self.get(kind, namespace, name).get("status")
+            raise AssertionError(f"{error}; status: {json.dumps(found)}") from None
 
     def pod(self, namespace: str, name: str, claim: str, command: list[str], **spec: Any) -> None:
         """Start a pod of GKM's image that mounts ``claim`` at /cache and runs Python."""

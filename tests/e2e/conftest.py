@@ -2,13 +2,16 @@
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import stage as staging
-from tests.cluster.cluster import down
+from tests.cluster.engine import down
+from tests.e2e import slow_registry
 from tests.e2e.actors import Actors
 from tests.stage import Stage
 
@@ -48,27 +51,28 @@ def stage(pytestconfig: pytest.Config) -> Iterator[Stage]:
         )
     else:
         made = staging.our_own(NAME, 2, _say)
+    made = replace(made, slow_registry=slow_registry.start(made))
     staging.install(made, _say)
     yield made
+    slow_registry.stop(made)
     if made.cluster is not None and not option("--keep"):
         down(NAME, _say)
 
 
 @pytest.fixture(scope="session")
-def compiled(stage: Stage) -> Iterator[Path]:
-    """A folder that real Triton filled, packed and pushed as tag v1."""
+def compiled(stage: Stage) -> str:
+    """Kernels that real Triton compiled, pushed as tag v1; ``repository@digest``."""
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
         cold = staging.compile_kernels(cache)
-        assert cold.misses
-        assert not cold.hits
-        staging.pack_and_push(stage, cache, "v1")
-        yield cache
+        assert (cold.hits, cold.misses > 0) == (0, True)
+        return staging.pack_and_push(stage, cache, "v1")
 
 
 @pytest.fixture
 def actors(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Actors]:
     """Namespaces, pods and Caches of one test; gone, and seen to be gone, when it ends."""
-    made = Actors(stage, prefix=f"t{os.getpid() % 1000}-{request.node.name[5:25].strip('_[]')}")
+    unique = f"{os.getpid()} {request.node.nodeid}"
+    made = Actors(stage, prefix=f"t{zlib.crc32(unique.encode()):08x}")
     yield made
     made.clean()

@@ -1,0 +1,162 @@
+"""A Cache becomes volumes that pods see complete or not at all, and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import reader
+from tests.e2e.actors import Actors, eventually
+from tests.stage import ROOT, Stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
+READER = Path(reader.__file__).read_text()
+CLASSES = {"made by GKM": None, "provisioned": "shared"}
+
+
+def storage(name: str) -> dict[str, str]:
+    """The part of a spec that asks for this kind of volume."""
+    chosen = CLASSES[name]
+    return {"storageClassName": chosen} if chosen else {}
+
+
+def reading(rounds: int) -> list[str]:
+    return ["/opt/gkm/bin/python", "-c", READER, "/cache", str(rounds)]
+
+
+@pytest.fixture(scope="session")
+def expected(stage: Stage, compiled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of what the image holds, as extracted on this machine."""
+    target = tmp_path_factory.mktemp("extracted")
+    settings = json.dumps({"plainHttp": [stage.registry]})
+    command = [
+        sys.executable,
+        "-m",
+        "gkm",
+        "extract",
+        compiled,
+        str(target),
+        "--mount-path",
+        "/cache",
+    ]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "GKM_REGISTRY": settings}, check=True)
+    return reader.tree(str(target))
+
+
+@pytest.mark.parametrize("volumes", CLASSES)
+def test_a_gkmcache_is_a_complete_volume_in_its_namespace(
+    actors: Actors, expected: str, volumes: str
+) -> None:
+    here = actors.namespace("a")
+    actors.cache(here, "kernels", **storage(volumes))
+    actors.wait_ready("gkmcache", here, "kernels")
+    actors.pod(here, "after", "kernels", reading(3))
+    assert actors.wait_pod(here, "after", "Succeeded", "Failed") == "Succeeded"
+    assert set(actors.logs(here, "after").split()) == {expected}
+
+
+@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_clustergkmcache_is_a_complete_volume_in_each_of_its_namespaces(
+    actors: Actors, expected: str, volumes: str, count: int
+) -> None:
+    places = [actors.namespace(f"n{number}") for number in range(count)]
+    name = actors.cluster_cache("all", workloadNamespaces=places, **storage(volumes))
+    for place in places:
+        actors.pod(place, "early", name, reading(3))
+    actors.wait_ready("clustergkmcache", "", name)
+    for place in places:
+        assert actors.wait_pod(place, "early", "Succeeded", "Failed") == "Succeeded"
+        assert set(actors.logs(place, "early").split()) == {expected}
+    states = actors.get("clustergkmcache", "", name)["status"]["namespaces"]
+    assert [(s["namespace"], s["claim"], s["phase"]) for s in states] == [
+        (place, name, "Extracted") for place in places
+    ]
+
+
+@pytest.mark.parametrize("volumes", CLASSES)
+def test_pods_from_before_during_and_after_never_see_a_part_of_a_slow_extraction(
+    actors: Actors, stage: Stage, expected: str, volumes: str
+) -> None:
+    here = actors.namespace("slow")
+    actors.pod(here, "before", "kernels", reading(20))
+    image = stage.cache_reference("v1").replace(stage.registry, stage.slow_registry)
+    actors.cache(here, "kernels", image=image, **storage(volumes))
+    actors.wait_ready("gkmcache", here, "kernels", "Downloading")
+    for number in range(4):
+        actors.pod(here, f"during-{number}", "kernels", reading(20))
+        eventually("a moment", lambda: True)
+    assert actors.ready("gkmcache", here, "kernels")["reason"] == "Downloading", "not slow enough"
+    actors.wait_ready("gkmcache", here, "kernels")
+    actors.pod(here, "after", "kernels", reading(3))
+    for name in ("before", *(f"during-{number}" for number in range(4)), "after"):
+        assert actors.wait_pod(here, name, "Succeeded", "Failed") == "Succeeded"
+        assert set(actors.logs(here, name).split()) == {expected}
+
+
+@pytest.mark.parametrize("volumes", CLASSES)
+def test_deleting_a_cache_waits_for_its_pods_and_leaves_nothing(
+    actors: Actors, expected: str, volumes: str
+) -> None:
+    here = actors.namespace("gone")
+    actors.cache(here, "kernels", **storage(volumes))
+    actors.wait_ready("gkmcache", here, "kernels")
+    actors.pod(here, "user", "kernels", reading(1000))
+    actors.wait_pod(here, "user", "Running")
+    actors.delete("gkmcache", here, "kernels", wait=False)
+    found = actors.wait_ready("gkmcache", here, "kernels", "Deleting")
+    eventually("names the pod", lambda: "user" in _message(actors, here))
+    assert found["status"] == "False"
+    assert set(actors.logs(here, "user").split()) == {expected}
+    actors.delete("pod", here, "user")
+    actors.wait_clean()
+
+
+def test_a_namespace_that_is_missing_is_named_and_served_once_it_exists(actors: Actors) -> None:
+    late = f"{actors.prefix}-late"
+    name = actors.cluster_cache("late", workloadNamespaces=[late])
+    found = actors.wait_ready("clustergkmcache", "", name, "NoNamespace")
+    assert late in found["message"]
+    actors.namespace("late")
+    actors.wait_ready("clustergkmcache", "", name)
+
+
+def test_a_namespace_that_leaves_the_list_is_cleaned_and_the_others_stay(actors: Actors) -> None:
+    stays, leaves = actors.namespace("stays"), actors.namespace("leaves")
+    name = actors.cluster_cache("moves", workloadNamespaces=[stays, leaves])
+    actors.wait_ready("clustergkmcache", "", name)
+    eventually("both claims", lambda: _claims(actors, name) == [leaves, stays])
+    actors.cluster_cache("moves", workloadNamespaces=[stays])
+    eventually("one claim", lambda: _claims(actors, name) == [stays])
+
+
+def test_an_image_that_does_not_exist_is_said_and_the_right_one_heals_it(actors: Actors) -> None:
+    here = actors.namespace("typo")
+    actors.cache(here, "kernels", image=actors.stage.cache_reference("no-such-tag"))
+    found = actors.wait_ready("gkmcache", here, "kernels", "Error")
+    assert "no-such-tag" in found["message"]
+    assert "Warning" in actors.stage.kubectl("get", "events", "-n", here)
+    actors.cache(here, "kernels")
+    actors.wait_ready("gkmcache", here, "kernels")
+
+
+def test_columns_show_the_state_and_leave_agents_numbers_blank(actors: Actors) -> None:
+    here = actors.namespace("columns")
+    actors.cache(here, "kernels")
+    actors.wait_ready("gkmcache", here, "kernels")
+    header, row = actors.stage.kubectl("get", "gkmcache", "-n", here).splitlines()
+    assert header.split()[:4] == ["NAME", "AGE", "STATUS", "NODES"]
+    assert row.split()[2:] == ["Extracted"]
+
+
+def _message(actors: Actors, namespace: str) -> str:
+    return str(actors.ready("gkmcache", namespace, "kernels")["message"])
+
+
+def _claims(actors: Actors, name: str) -> list[str]:
+    found = json.loads(actors.stage.kubectl("get", "pvc", "-A", "-o", "json"))["items"]
+    mine = (o["metadata"] for o in found)
+    return sorted(meta["namespace"] for meta in mine if meta["name"] == name)
