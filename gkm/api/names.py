@@ -43,7 +43,7 @@ ANNOTATION_STAGING: Final = "gkm.io/staging-uid"
 ANNOTATION_FAILED: Final = "gkm.io/failed"
 """On a staging claim, after a failed extraction: JSON of ``core.retry.Failure``."""
 ANNOTATION_NUDGE: Final = "gkm.io/nudge"
-"""Changed to make the volume binder look at a claim again (core/publish.py says why)."""
+"""Time (epoch seconds) at which the volume binder was made to look at a claim again."""
 ANNOTATION_HOST_PATH: Final = "gkm.io/host-path"
 """On a volume that GKM made: reclaiming it is GKM's work, too."""
 

@@ -17,6 +17,11 @@ ERROR = "Error"
 DELETING = "Deleting"
 
 
+# One text from the first byte until it is served: the last steps take less than a second, and are
+# not worth a write of the status.
+_COPYING = "the image is being copied into the volume"
+
+
 @dataclass(frozen=True)
 class State:
     """What a user sees of one target: a word of the STATUS column and the reason behind it."""
@@ -67,10 +72,10 @@ def _waiting(one: Copy, phase: Phase) -> State:
         pod = one.pod_of(one.job)
         if pod is not None and pod.waiting:
             return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
-        return State(DOWNLOADING, "the extraction Job is running")
+        return State(DOWNLOADING, _COPYING)
     messages = {
-        Phase.FILLED: "the volume is filled and is being published",
-        Phase.RESERVED: "the volume is filled and is being published",
+        Phase.FILLED: _COPYING,
+        Phase.RESERVED: _COPYING,
         Phase.BLOCKED: "an earlier object of this name is still going away",
         Phase.RETIRING: "an earlier copy is being removed first",
         Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",

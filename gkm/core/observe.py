@@ -4,7 +4,6 @@ The only place where claims, Jobs and volumes are looked at together; ``core.cop
 the states alone.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gkm.core import copy as life
@@ -14,6 +13,8 @@ from gkm.core.retry import Failure
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 
 _EMPTYING_PAUSE = 60.0
+_NUDGE_PAUSE = 1.0
+"""A nudge works within 0.3 s or not at all; more of them only get into the binder's way."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,27 @@ def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:
     ``inputs`` is None where the Cache asks for nothing any more.
     """
     ours = bool(one.volume.host_path) if one.volume else bool(inputs and inputs.ours)
-    holder = _holder(one)
     return life.Observed(
         wanted=False,
         ours=ours,
-        staging=_claim_state(one.staging, one.volume, inputs),
+        staging=_claim_state(one.staging, one.volume, inputs, now),
         job=_extracting(one, inputs, now),
         volume=_volume_state(one),
-        stale_ref=bool(one.volume and one.volume.claim_uid and holder is None),
-        serving=_claim_state(one.serving, one.volume, None),
-        reclaim=_claim_state(one.reclaim, one.volume, None),
+        stale_ref=_stale(one),
+        serving=_claim_state(one.serving, one.volume, None, now),
+        reclaim=_claim_state(one.reclaim, one.volume, None, now),
         emptying=_emptying(one, now),
     )
 
 
-def wake(one: Copy) -> float | None:
-    """Time at which a state of the copy changes by itself, if one does."""
+def wake(one: Copy) -> list[float]:
+    """Times at which a state of the copy changes by itself."""
+    times = [c.nudged + _NUDGE_PAUSE for c in (one.staging, one.serving, one.reclaim) if c]
     if one.failure is not None and not one.failure.final and one.job is not None:
-        return one.failure.due()
-    return one.emptying.created + _EMPTYING_PAUSE if one.emptying else None
+        times.append(one.failure.due())
+    if one.emptying is not None:
+        times.append(one.emptying.created + _EMPTYING_PAUSE)
+    return times
 
 
 def _slot(child: Child) -> str:
@@ -101,16 +104,16 @@ def _ref(child: Child) -> CopyRef:
     return CopyRef(child.copy, child.key, child.cache_uid, child.target, child.digest)
 
 
-def _holder(one: Copy) -> Claim | None:
-    """The claim whose uid the volume's claimRef carries, if it is still there."""
-    volume = one.volume
-    if volume is None:
-        return None
-    claims: Iterable[Claim | None] = (one.staging, one.serving, one.reclaim)
-    return next((c for c in claims if c is not None and c.uid == volume.claim_uid), None)
+def _stale(one: Copy) -> bool:
+    """Whether the volume's claimRef carries the uid of a claim that is gone."""
+    claims = (one.staging, one.serving, one.reclaim)
+    held = one.volume is not None and one.volume.claim_uid
+    return bool(held) and all(c is None or c.uid != held for c in claims)
 
 
-def _claim_state(claim: Claim | None, volume: Volume | None, inputs: Inputs | None) -> life.Claim:
+def _claim_state(
+    claim: Claim | None, volume: Volume | None, inputs: Inputs | None, now: float
+) -> life.Claim:
     if claim is None:
         return life.Claim.NONE
     if claim.deleting:
@@ -120,7 +123,8 @@ def _claim_state(claim: Claim | None, volume: Volume | None, inputs: Inputs | No
     if claim.phase == "Bound":
         return life.Claim.BOUND
     bound = volume is not None and volume.claim_uid == claim.uid and volume.phase == "Bound"
-    return life.Claim.NUDGE if bound else life.Claim.PENDING
+    due = now >= claim.nudged + _NUDGE_PAUSE
+    return life.Claim.NUDGE if bound and due else life.Claim.PENDING
 
 
 def _volume_state(one: Copy) -> life.Volume:
@@ -128,7 +132,7 @@ def _volume_state(one: Copy) -> life.Volume:
     if volume is None:
         held = one.staging is not None and one.staging.volume and one.staging.phase == "Bound"
         return life.Volume.STAGING if held else life.Volume.NONE
-    if volume.deleting or _left_to_provisioner(volume):
+    if volume.deleting or _left_to_provisioner(volume, stale=_stale(one)):
         return life.Volume.GOING
     name = (volume.claim_namespace, volume.claim_name)
     if name == (one.ref.target, one.ref.staging):
@@ -138,9 +142,12 @@ def _volume_state(one: Copy) -> life.Volume:
     return life.Volume.RECLAIM
 
 
-def _left_to_provisioner(volume: Volume) -> bool:
-    """Released with policy Delete: its provisioner is deleting it, and may be done already."""
-    over = volume.phase in ("Released", "Failed")
+def _left_to_provisioner(volume: Volume, *, stale: bool) -> bool:
+    """Its claim is gone and the policy is Delete: its provisioner may be deleting it already.
+
+    To take it back now could mean to publish a volume that is being wiped.
+    """
+    over = stale or volume.phase in ("Released", "Failed")
     return over and volume.reclaim_policy == "Delete" and not volume.host_path
 
 

@@ -48,6 +48,7 @@ def claim(obj: Json) -> Claim | None:
         phase=_status(obj).get("phase", "Pending"),
         volume=obj["spec"].get("volumeName", ""),
         failed=_annotations(obj).get(names.ANNOTATION_FAILED, ""),
+        nudged=_number(_annotations(obj).get(names.ANNOTATION_NUDGE, "")),
     )
 
 
@@ -188,6 +189,10 @@ def _waiting(status: Json) -> str:
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', '')}"
     return ""
+
+
+def _number(text: str) -> float:
+    return float(text) if text.replace(".", "", 1).isdigit() else 0.0
 
 
 def _time(text: str) -> float:

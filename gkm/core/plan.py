@@ -133,7 +133,7 @@ def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
 
 
 def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
-    times = [wake(one.copy) for one in judged]
+    times = [time for one in judged for time in wake(one.copy)]
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:
         claim = one.copy.serving
@@ -142,5 +142,4 @@ def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
     found = view.resolution
     if isinstance(found, Trouble) and not found.final:
         times.append(found.again)
-    later = [time for time in times if time is not None and time > now]
-    return min(later, default=None)
+    return min((time for time in times if time > now), default=None)

@@ -99,7 +99,7 @@ def _nudge(move: Move) -> tuple[Action, ...]:
     claim = next(
         c for c in (move.copy.staging, move.copy.serving, move.copy.reclaim) if c and c.uid == uid
     )
-    body = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: claim.version}}}
+    body = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: f"{move.ground.now:.3f}"}}}
     return (Patch(CLAIM, claim.namespace, claim.name, body, move.id),)
 
 

@@ -52,6 +52,8 @@ class Claim(Child):
     phase: str = "Pending"
     volume: str = ""
     failed: str = ""
+    nudged: float = 0.0
+    """When the binder was last made to look at it (epoch seconds)."""
 
 
 @dataclass(frozen=True)

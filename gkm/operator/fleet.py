@@ -88,11 +88,13 @@ class Fleet:
             self._forget(kind, meta["uid"])
             return
         old = self._items[kind].get(meta["uid"])
-        if meta["uid"] in self._gone or (old and not _newer(meta["resourceVersion"], old.version)):
+        if meta["uid"] in self._gone:
             return
         new = _PARSERS[kind](obj)
-        if new is None:
+        if new is None or _over(new):
             self._forget(kind, meta["uid"])
+            return
+        if old is not None and not _newer(new.version, old.version):
             return
         self._store(kind, new)
         if old is None or replace(old, version=new.version) != new:
@@ -176,6 +178,11 @@ class Fleet:
             twin = CacheKey(CLUSTER_CACHE, "", item.key.name)
             if twin in self._caches:
                 self._concern(twin)
+
+
+def _over(item: Item) -> bool:
+    """Whether this is a Cache's last state: the API server dropped it with its last finalizer."""
+    return isinstance(item, Cache) and item.deleting and not item.finalizers
 
 
 def _newer(version: str, than: str) -> bool:

@@ -37,7 +37,7 @@ Try next:
   {environment(kubeconfig)}
   kubectl describe gkmcache kernels --namespace team-a
   kubectl logs workload --namespace team-a
-  kubectl delete gkmcache kernels --namespace team-a --wait=false
+  kubectl explain gkmcache.spec
 """
 
 

@@ -12,8 +12,10 @@ FOLDERS = "gkm|tests|charts|crds|examples|hack"
 
 
 def subfolders(folder: Path) -> list[str]:
-    found = [one.name for one in folder.iterdir() if one.is_dir()]
-    return sorted(name for name in found if not name.startswith((".", "__")) and name != "dist")
+    """The folders of a folder that hold anything of ours."""
+    files = (one.relative_to(folder).parts for one in folder.rglob("*.*") if one.is_file())
+    found = {parts[0] for parts in files if len(parts) > 1 and "__pycache__" not in parts}
+    return sorted(name for name in found if not name.startswith(".") and name != "dist")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
