@@ -16,7 +16,7 @@ class Claim(Enum):
     NONE = "none"
     PENDING = "pending"
     NUDGE = "nudge"
-    """Pending, although its volume is bound to it: the binder needs a nudge (``core.steps``)."""
+    """Pending for no good reason: the binder needs a nudge (``core.steps``)."""
     BOUND = "bound"
     UNFIT = "unfit"
     """Lost, or asking for what is no longer wanted (another size or class)."""

@@ -13,7 +13,8 @@ from gkm.core.retry import Failure
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 
 _EMPTYING_PAUSE = 60.0
-_NUDGE_PAUSE = 1.0
+_BINDER_PATIENCE = 1.0
+_NUDGE_PAUSE = 0.5
 """A nudge works within 0.3 s or not at all; more of them only get into the binder's way."""
 
 
@@ -83,7 +84,8 @@ def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:
 
 def wake(one: Copy) -> list[float]:
     """Times at which a state of the copy changes by itself."""
-    times = [c.nudged + _NUDGE_PAUSE for c in (one.staging, one.serving, one.reclaim) if c]
+    pending = [c for c in (one.staging, one.serving, one.reclaim) if c and c.phase == "Pending"]
+    times = [_next_nudge(claim, one.volume) for claim in pending if one.volume]
     if one.failure is not None and not one.failure.final and one.job is not None:
         times.append(one.failure.due())
     if one.emptying is not None:
@@ -122,9 +124,22 @@ def _claim_state(
         return life.Claim.UNFIT
     if claim.phase == "Bound":
         return life.Claim.BOUND
-    bound = volume is not None and volume.claim_uid == claim.uid and volume.phase == "Bound"
-    due = now >= claim.nudged + _NUDGE_PAUSE
-    return life.Claim.NUDGE if bound and due else life.Claim.PENDING
+    waits = volume is not None and now >= _next_nudge(claim, volume)
+    return life.Claim.NUDGE if waits else life.Claim.PENDING
+
+
+def _next_nudge(claim: Claim, volume: Volume) -> float:
+    """When to make the binder look at a pending claim (again); never if it has no volume yet.
+
+    The binder's workers get into each other's way at either of two points: after the volume was
+    bound, or before; only the first can be told at once from a binder that is still at work.
+    """
+    if volume.phase == "Bound" and volume.claim_uid == claim.uid:
+        return claim.nudged + _NUDGE_PAUSE
+    named = (volume.claim_namespace, volume.claim_name) == (claim.namespace, claim.name)
+    if named and volume.claim_uid in ("", claim.uid):
+        return max(claim.created + _BINDER_PATIENCE, claim.nudged + _NUDGE_PAUSE)
+    return float("inf")
 
 
 def _volume_state(one: Copy) -> life.Volume:

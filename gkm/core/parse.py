@@ -48,6 +48,7 @@ def claim(obj: Json) -> Claim | None:
         phase=_status(obj).get("phase", "Pending"),
         volume=obj["spec"].get("volumeName", ""),
         failed=_annotations(obj).get(names.ANNOTATION_FAILED, ""),
+        created=_time(obj["metadata"].get("creationTimestamp", "")),
         nudged=_number(_annotations(obj).get(names.ANNOTATION_NUDGE, "")),
     )
 

@@ -142,4 +142,4 @@ def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
     found = view.resolution
     if isinstance(found, Trouble) and not found.final:
         times.append(found.again)
-    return min((time for time in times if time > now), default=None)
+    return min((time for time in times if now < time < float("inf")), default=None)

@@ -90,17 +90,23 @@ def _rearm(move: Move) -> tuple[Action, ...]:
 
 
 def _nudge(move: Move) -> tuple[Action, ...]:
-    """Change the pending claim that its volume is already bound to.
+    """Change the pending claims that the volume is meant for.
 
-    The binder's two workers conflict on the claim in half of all cases, and a claim that failed is
-    looked at again only at the next resync (15 s) or when it changes.
+    The binder's two workers conflict in half of all cases, and a claim that failed is looked at
+    again only at the next resync (15 s) or when it changes.
     """
-    uid = move.volume.claim_uid
-    claim = next(
-        c for c in (move.copy.staging, move.copy.serving, move.copy.reclaim) if c and c.uid == uid
+    copy, seen = move.copy, move.seen
+    states = (
+        (copy.staging, seen.staging),
+        (copy.serving, seen.serving),
+        (copy.reclaim, seen.reclaim),
     )
     body = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: f"{move.ground.now:.3f}"}}}
-    return (Patch(CLAIM, claim.namespace, claim.name, body, move.id),)
+    return tuple(
+        Patch(CLAIM, claim.namespace, claim.name, body, move.id)
+        for claim, state in states
+        if claim is not None and state is ClaimState.NUDGE
+    )
 
 
 def _run(move: Move) -> tuple[Action, ...]:

@@ -52,8 +52,9 @@ class Claim(Child):
     phase: str = "Pending"
     volume: str = ""
     failed: str = ""
+    created: float = 0.0
     nudged: float = 0.0
-    """When the binder was last made to look at it (epoch seconds)."""
+    """When the binder was last made to look at it. Both in epoch seconds."""
 
 
 @dataclass(frozen=True)

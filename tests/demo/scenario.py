@@ -64,17 +64,15 @@ def _on(stage: Stage) -> int:
             stage.kubectl("apply", "--filename=-", stdin=text)
         for _, cache in CACHES:
             workloads.wait_extracted(cache)
-    with step(_log, "Jobs with 2 pods in each of 2 namespaces ran on the mounted cache"):
-        mounted = workloads.run_jobs()
-    with step(_log, "a pod ran on the mounted cache"):
-        mounted = [workloads.run_pod(), *mounted]
-    with step(_log, "the same pod without a cache ran on the same node"):
-        cold = workloads.run_cold_pod()
+    with step(_log, "the example's pod and Jobs ran on the mounted cache"):
+        runs = workloads.run_examples()
+    with step(_log, "one pod ran without a cache, then one with it, on the same node"):
+        cold, mounted = workloads.run_cold_and_mounted()
     print(report.next_steps(stage, _SHOWN))
     print(stage.kubectl("get", "gkmcache,clustergkmcache", "--all-namespaces"))
-    print(report.comparison(cold, mounted))
+    print(report.comparison(cold, [mounted, *runs]))
     sys.stdout.flush()
-    return 0 if report.hit(mounted) else 1
+    return 0 if report.hit([mounted, *runs]) else 1
 
 
 def _push_a_cache(stage: Stage) -> str:

@@ -12,8 +12,10 @@ from tests.stage import Compiled, Stage
 POD = "01-namespace/pod.yaml"
 JOB = "02-cluster/job.yaml"
 COLD = "workload-cold"
+WARM = "workload-mounted"
 _PATIENCE = 120.0
 _PERIOD = 0.5
+Json = dict[str, Any]
 
 
 class DemoError(Exception):
@@ -29,14 +31,14 @@ class Workloads:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._pod: dict[str, Any] = yaml.safe_load(stage.example(POD))
+        self._pod: Json = yaml.safe_load(stage.example(POD))
         self._namespace: str = self._pod["metadata"]["namespace"]
         self._jobs = list(yaml.safe_load_all(stage.example(JOB)))
 
     def remove(self) -> None:
         """Take away what an earlier run of the demo has left."""
-        cold = {"apiVersion": "v1", "kind": "Pod", "metadata": self._cold_name()}
-        documents = {"apiVersion": "v1", "kind": "List", "items": [self._pod, cold, *self._jobs]}
+        runs = [self._variant(name, self._pod["spec"]) for name in (COLD, WARM)]
+        documents = {"apiVersion": "v1", "kind": "List", "items": [self._pod, *runs, *self._jobs]}
         options = ("--filename=-", "--ignore-not-found", "--now")
         self._stage.kubectl("delete", *options, stdin=json.dumps(documents))
 
@@ -47,7 +49,7 @@ class Workloads:
         def extracted() -> bool:
             found = self._get(*cache)
             conditions = found.get("status", {}).get("conditions", ())
-            ready: dict[str, Any] = next(iter(conditions), {})
+            ready: Json = next(iter(conditions), {})
             seen.update(ready)
             current = ready.get("observedGeneration") == found["metadata"]["generation"]
             return bool(current) and ready.get("reason") == "Extracted"
@@ -56,39 +58,38 @@ class Workloads:
             what = f"{cache[0]} is not Extracted: {seen['reason']} {seen['message']}"
             raise DemoError(what, f"kubectl describe {' '.join(cache)}")
 
-    def run_pod(self) -> Compiled:
-        """Run the pod of the example."""
-        return self._run_pod(self._pod)
-
-    def run_cold_pod(self) -> Compiled:
-        """Run the same container on the same node with nothing but an empty folder as its cache."""
-        node = self._get("pod", self._pod["metadata"]["name"], *self._in(self._namespace))
-        spec = dict(self._pod["spec"], nodeName=node["spec"]["nodeName"])
-        spec["volumes"] = [volume for volume in spec["volumes"] if "emptyDir" in volume]
-        kept = {volume["name"] for volume in spec["volumes"]}
-        container = dict(spec["containers"][0])
-        container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] in kept]
-        spec["containers"] = [container]
-        del spec["initContainers"]
-        return self._run_pod({**self._pod, "metadata": self._cold_name(), "spec": spec})
-
-    def run_jobs(self) -> list[Compiled]:
-        """Run the Jobs of the example; one result for each of their pods."""
-        self._stage.kubectl("apply", "--filename=-", stdin=self._stage.example(JOB))
-        names = [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in self._jobs]
-        for namespace, name in names:
+    def run_examples(self) -> list[Compiled]:
+        """Run the example's pod and Jobs at once; one result for each pod."""
+        for manifest in (POD, JOB):
+            self._stage.kubectl("apply", "--filename=-", stdin=self._stage.example(manifest))
+        results = [self._ended_pod(self._pod["metadata"]["name"])]
+        for job in self._jobs:
+            namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
             self._wait_done(namespace, f"job/{name}")
-        return [
-            self._result(namespace, pod["metadata"]["name"])
-            for namespace, name in names
-            for pod in self._get("pods", f"--selector=job-name={name}", *self._in(namespace))[
-                "items"
-            ]
-        ]
+            pods = self._get("pods", f"--selector=job-name={name}", f"--namespace={namespace}")
+            results += [self._result(namespace, pod["metadata"]["name"]) for pod in pods["items"]]
+        return results
 
-    def _run_pod(self, pod: dict[str, Any]) -> Compiled:
-        name = pod["metadata"]["name"]
-        self._stage.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+    def run_cold_and_mounted(self) -> tuple[Compiled, Compiled]:
+        """Run the pod without a cache and with it, one after the other, where it ran before.
+
+        There the files of its image have been read already: neither pays for that.
+        """
+        name = self._pod["metadata"]["name"]
+        node = self._get("pod", name, f"--namespace={self._namespace}")["spec"]["nodeName"]
+        warm = dict(self._pod["spec"], nodeName=node)
+        return self._run(COLD, _without_cache(warm)), self._run(WARM, warm)
+
+    def _run(self, name: str, spec: Json) -> Compiled:
+        pod = json.dumps(self._variant(name, spec))
+        self._stage.kubectl("apply", "--filename=-", stdin=pod)
+        return self._ended_pod(name)
+
+    def _variant(self, name: str, spec: Json) -> Json:
+        metadata = {"name": name, "namespace": self._namespace}
+        return {**self._pod, "metadata": metadata, "spec": spec}
+
+    def _ended_pod(self, name: str) -> Compiled:
         self._wait_done(self._namespace, f"pod/{name}")
         return self._result(self._namespace, name)
 
@@ -97,7 +98,7 @@ class Workloads:
         ends = {"succeeded": False, "failed": False}
 
         def ended() -> bool:
-            status = self._get(name, *self._in(namespace))["status"]
+            status = self._get(name, f"--namespace={namespace}")["status"]
             done = {one["type"] for one in status.get("conditions", ()) if one["status"] == "True"}
             ends["succeeded"] = status.get("phase") == "Succeeded" or "Complete" in done
             ends["failed"] = status.get("phase") == "Failed" or "Failed" in done
@@ -110,18 +111,20 @@ class Workloads:
             raise DemoError(f"{namespace} {name} {what}", f"kubectl {verb} -n {namespace} {name}")
 
     def _result(self, namespace: str, pod: str) -> Compiled:
-        return Compiled.read(self._stage.kubectl("logs", pod, *self._in(namespace)))
+        return Compiled.read(self._stage.kubectl("logs", pod, f"--namespace={namespace}"))
 
-    def _get(self, *what: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._stage.kubectl("get", *what, "--output=json"))
+    def _get(self, *what: str) -> Json:
+        found: Json = json.loads(self._stage.kubectl("get", *what, "--output=json"))
         return found
 
-    def _cold_name(self) -> dict[str, str]:
-        return {"name": COLD, "namespace": self._namespace}
 
-    @staticmethod
-    def _in(namespace: str) -> tuple[str, ...]:
-        return (f"--namespace={namespace}",)
+def _without_cache(spec: Json) -> Json:
+    """The same container with nothing but empty folders."""
+    volumes = [volume for volume in spec["volumes"] if "emptyDir" in volume]
+    kept = {volume["name"] for volume in volumes}
+    container = dict(spec["containers"][0])
+    container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] in kept]
+    return {**spec, "initContainers": [], "containers": [container], "volumes": volumes}
 
 
 def _within(seconds: float, look: Callable[[], bool]) -> bool:

@@ -53,6 +53,23 @@ def test_a_plan_without_a_change_writes_nothing(settings: object) -> None:
     assert world.writes == before
 
 
+def test_a_claim_that_the_binder_forgot_is_nudged_once_a_second_has_passed() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    world.finish()
+    world.settle()
+    begun = len(world.writes)
+    world.settle()
+    assert world.writes[begun:] == []
+    world.now += 1
+    world.settle()
+    assert world.writes[begun:] == ["patch PersistentVolumeClaim"]
+    world.bind("kernels")
+    world.now += 10
+    world.settle()
+    assert world.writes[begun + 1 :] == ["status"]
+
+
 def test_the_status_while_extracting_names_no_claim_and_is_not_ready() -> None:
     world = World()
     world.settle()

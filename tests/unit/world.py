@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
@@ -264,6 +265,7 @@ class World:
         self.version += 1
         meta.setdefault("uid", f"uid-{self.version}")
         meta["resourceVersion"] = str(self.version)
+        meta.setdefault("creationTimestamp", datetime.fromtimestamp(self.now, UTC).isoformat())
         self.objects[obj["kind"], meta.get("namespace", ""), meta["name"]] = obj
 
 
