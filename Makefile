@@ -43,7 +43,7 @@ unit: $(VENV) ## Run the fast tests only
 
 .PHONY: e2e
 e2e: deps $(KERNELS) ## Run the end-to-end suite on a cluster of its own, or on KUBECONFIG=FILE
-	$(PYTEST) tests/e2e $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG))
+	$(PYTEST) tests/e2e $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) $(E2E_ARGS)
 
 .PHONY: lint
 lint: $(VENV) ## Check style, types and layers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gkm.core.copy import Phase
 from gkm.core.observe import Copy
-from gkm.core.view import Trouble
+from gkm.core.view import Trouble, Use
 
 PENDING = "Pending"
 DOWNLOADING = "Downloading"
@@ -46,25 +46,29 @@ def of_copy(one: Copy | None, phase: Phase, trouble: Trouble | None) -> State:
     return _waiting(one, phase)
 
 
-def of_retiring(one: Copy, users: tuple[str, ...]) -> str:
+def of_retiring(one: Copy, use: Use | None) -> str:
     """Say what keeps a copy that is no longer wanted."""
-    if users:
-        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        return (
-            f"claim {one.ref.target}/{one.ref.serving} is used by {shown}: "
-            "delete these pods or scale their controller to zero"
-        )
+    claim = f"claim {one.ref.target}/{one.ref.serving}"
+    if use is not None and use.pods:
+        return f"{claim} is used by {_some(use.pods)}: delete them or scale them to zero"
+    if one.serving is not None and one.serving.deleting and use is not None and use.finished:
+        return f"{claim} stays while finished pods name it: delete {_some(use.finished)}"
     return f"the copy in namespace {one.ref.target} is being removed"
 
 
-def outdated(users: tuple[str, ...], newer: State) -> State:
+def outdated(use: Use | None, newer: State) -> State:
     """Explain a target that an older copy serves."""
     if newer.word == ERROR:
         return State(OUTDATED, f"the earlier image serves; the new one: {newer.message}")
-    if users:
-        names = ", ".join(users[:5])
-        return State(OUTDATED, f"the new image waits until these pods end: {names}; scale to zero")
+    if use is not None and use.pods:
+        waits = f"the new image waits for {_some(use.pods)}: delete them or scale them to zero"
+        return State(OUTDATED, waits)
     return State(OUTDATED, "the earlier image serves until the new one is ready")
+
+
+def _some(pods: tuple[str, ...]) -> str:
+    more = f" and {len(pods) - 5} more" if len(pods) > 5 else ""
+    return f"{'pod' if len(pods) == 1 else 'pods'} {', '.join(pods[:5])}{more}"
 
 
 def _waiting(one: Copy, phase: Phase) -> State:

@@ -18,7 +18,7 @@ from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
 from gkm.core.retire import next_list
 from gkm.core.targets import Target, targets
-from gkm.core.view import Cache, Settings, Trouble, View
+from gkm.core.view import Cache, Settings, Trouble, Use, View
 
 
 def plan(view: View, settings: Settings, now: float) -> Plan:
@@ -99,7 +99,7 @@ def _state(
     older = next((j for j in judged if j.copy.ref.target == name and j.serves), None)
     if older is None:
         return name, "", new
-    return name, claim, explain.outdated(_users(view, older), new)
+    return name, claim, explain.outdated(_use(view, older), new)
 
 
 def _wanted_state(
@@ -114,12 +114,11 @@ def _wanted_state(
 
 
 def _leaving(view: View, one: Judged) -> str:
-    return explain.of_retiring(one.copy, _users(view, one))
+    return explain.of_retiring(one.copy, _use(view, one))
 
 
-def _users(view: View, one: Judged) -> tuple[str, ...]:
-    use = view.uses.get(one.copy.serving.uid) if one.copy.serving else None
-    return use.pods if use else ()
+def _use(view: View, one: Judged) -> Use | None:
+    return view.uses.get(one.copy.serving.uid) if one.copy.serving else None
 
 
 def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:

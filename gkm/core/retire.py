@@ -9,6 +9,7 @@ from typing import Any
 
 from gkm.core.view import Use
 
+Json = dict[str, Any]
 APART = 5.0
 _LONGEST = 60.0
 
@@ -20,24 +21,15 @@ def unused_since_two_lists(use: Use | None, now: float) -> bool:
     return use.checked - use.free_since >= APART and now - use.checked < APART
 
 
-def pods_using(pods: Iterable[dict[str, Any]], claim: str) -> tuple[str, ...]:
-    """Names of the pods (API JSON, one namespace) that name the claim and are not finished."""
-    return tuple(
-        sorted(
-            pod["metadata"]["name"]
-            for pod in pods
-            if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-            and claim in _claims(pod)
-        )
-    )
-
-
-def noted(earlier: Use | None, pods: tuple[str, ...], now: float) -> Use:
-    """Add one live list to what is known of a claim's use."""
-    if pods:
-        return Use(pods, now, None, (earlier.used_lists if earlier else 0) + 1)
+def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> Use:
+    """Add one live list (API JSON, the claim's namespace) to what is known of the claim's use."""
+    naming = [pod for pod in pods if claim in _claims(pod)]
+    users = _names(pod for pod in naming if not _finished(pod))
+    finished = _names(pod for pod in naming if _finished(pod))
+    if users:
+        return Use(users, now, None, (earlier.used_lists if earlier else 0) + 1, finished)
     free = earlier.free_since if earlier and earlier.free_since is not None else now
-    return Use((), now, free)
+    return Use((), now, free, 0, finished)
 
 
 def next_list(use: Use) -> float:
@@ -47,6 +39,14 @@ def next_list(use: Use) -> float:
     return use.checked + min(_LONGEST, APART * 2.0 ** min(use.used_lists - 1, 5))
 
 
-def _claims(pod: dict[str, Any]) -> set[str]:
+def _names(pods: Iterable[Json]) -> tuple[str, ...]:
+    return tuple(sorted(pod["metadata"]["name"] for pod in pods))
+
+
+def _finished(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _claims(pod: Json) -> set[str]:
     volumes = (pod.get("spec") or {}).get("volumes") or []
     return {(v.get("persistentVolumeClaim") or {}).get("claimName", "") for v in volumes}

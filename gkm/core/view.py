@@ -120,6 +120,8 @@ class Use:
     """Time of the first list, in an unbroken row, that named no pod; None while one does."""
     used_lists: int = 0
     """Lists, in an unbroken row, that named a pod: the pace of the next one follows from it."""
+    finished: tuple[str, ...] = ()
+    """Pods that are over and still name the claim: Kubernetes keeps a deleted claim for them."""
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ class Applier:
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
         pods, _ = await self._client.list("Pod", action.namespace)
-        users = retire.pods_using(pods, action.claim)
-        memory.uses[action.uid] = retire.noted(memory.uses.get(action.uid), users, time.time())
+        earlier = memory.uses.get(action.uid)
+        memory.uses[action.uid] = retire.noted(earlier, pods, action.claim, time.time())
 
     def gate(self) -> None:
         """Raise NotLeading unless the Lease is ours now."""

@@ -223,8 +223,7 @@ class World:
                 volume = self.get("PersistentVolume", "", action.volume)
                 self._put(_merged(volume, publish.reservation(volume, action)))
             case CheckUse(namespace, claim, uid, _):
-                users = retire.pods_using(self.users, claim)
-                self.uses[uid] = retire.noted(self.uses.get(uid), users, self.now)
+                self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
             case Resolve():
                 raise AssertionError("the test gave no resolution")
 
