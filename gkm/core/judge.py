@@ -101,4 +101,5 @@ def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) 
 
 def _name_free(view: View, ref: CopyRef) -> bool:
     place = (ref.target, ref.serving)
-    return not any((c.namespace, c.name) == place and c.copy != ref.id for c in view.claims)
+    held = any((c.namespace, c.name) == place and c.copy != ref.id for c in view.claims)
+    return not held and place not in view.namesakes

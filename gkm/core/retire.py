@@ -12,6 +12,8 @@ from gkm.core.view import Use
 Json = dict[str, Any]
 APART = 5.0
 _LONGEST = 60.0
+_STALE = 3 * APART
+"""A list from longer ago says nothing about the time since."""
 
 
 def unused_since_two_lists(use: Use | None, now: float) -> bool:
@@ -28,8 +30,9 @@ def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> 
     finished = _names(pod for pod in naming if _finished(pod))
     if users:
         return Use(users, now, None, (earlier.used_lists if earlier else 0) + 1, finished)
-    free = earlier.free_since if earlier and earlier.free_since is not None else now
-    return Use((), now, free, 0, finished)
+    unbroken = earlier is not None and now - earlier.checked <= _STALE
+    free = earlier.free_since if earlier is not None and unbroken else None
+    return Use((), now, now if free is None else free, 0, finished)
 
 
 def next_list(use: Use) -> float:

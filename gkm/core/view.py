@@ -161,6 +161,8 @@ class View:
     volumes: tuple[Volume, ...] = ()
     jobs: tuple[Job, ...] = ()
     pods: tuple[JobPod, ...] = ()
+    namesakes: frozenset[tuple[str, str]] = frozenset()
+    """(namespace, name) of the claims of other Caches of the same name."""
     resolution: ImageFacts | Trouble | None = None
     """Of ``spec.image``, if it was looked up in this process."""
     uses: Mapping[str, Use] = field(default_factory=dict)

@@ -27,8 +27,8 @@ _RELIST_SECONDS = 600.0
 class Receiver(Protocol):
     """Who keeps the picture."""
 
-    def replace(self, kind: str, objects: list[Json]) -> None:
-        """Take a complete list: what is not in it is gone."""
+    def replace(self, kind: str, objects: list[Json], version: str) -> None:
+        """Take a complete list as of ``version``: what is not in it, and no newer, is gone."""
 
     def observe(self, kind: str, event: str, obj: Json) -> None:
         """Take one change: ADDED, MODIFIED or DELETED."""
@@ -62,7 +62,7 @@ class Informer:
 
     async def _list(self) -> str:
         objects, version = await self._client.list(self.kind, selector=self._selector)
-        self._receiver.replace(self.kind, objects)
+        self._receiver.replace(self.kind, objects, version)
         self.progress = time.monotonic()
         self.synced.set()
         return version

@@ -113,8 +113,8 @@ class Operator:
         while True:
             try:
                 for kind in (CACHE, CLUSTER_CACHE):
-                    objects, _ = await self._client.list(kind)
-                    self._fleet.replace(kind, objects)
+                    objects, version = await self._client.list(kind)
+                    self._fleet.replace(kind, objects, version)
                 self._all()
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -73,11 +73,16 @@ class Fleet:
         self._gone: dict[str, None] = {}
         self._memory: dict[CacheKey, Memory] = {}
 
-    def replace(self, kind: str, objects: list[Json]) -> None:
-        """Take a complete list of one kind: what is not in it is gone."""
+    def replace(self, kind: str, objects: list[Json], version: str) -> None:
+        """Take a complete list as of ``version``: what is not in it, and is no newer, is gone.
+
+        Newer is what we made ourselves while the list was on its way.
+        """
         listed = {obj["metadata"]["uid"] for obj in objects}
-        for uid in [uid for uid in self._items[kind] if uid not in listed]:
-            self._forget(kind, uid)
+        known = list(self._items[kind].items())
+        for uid, item in known:
+            if uid not in listed and not _newer(item.version, version):
+                self._forget(kind, uid)
         for obj in objects:
             self.observe(kind, "MODIFIED", obj)
 
@@ -123,6 +128,7 @@ class Fleet:
             volumes=tuple(item for item in items if isinstance(item, Volume)),
             jobs=tuple(item for item in items if isinstance(item, Job)),
             pods=tuple(item for item in items if isinstance(item, JobPod)),
+            namesakes=self._namesakes(key),
             resolution=memory.resolution,
             uses=dict(memory.uses),
             troubles=dict(memory.troubles),
@@ -139,6 +145,11 @@ class Fleet:
             return frozenset()
         same = (k for k in self._caches if k.kind == CACHE and k.name == key.name)
         return frozenset(k.namespace for k in same)
+
+    def _namesakes(self, key: CacheKey) -> frozenset[tuple[str, str]]:
+        others = (items for k, items in self._children.items() if k.name == key.name and k != key)
+        claims = (item for items in others for item in items.values() if isinstance(item, Claim))
+        return frozenset((claim.namespace, claim.name) for claim in claims)
 
     def _store(self, kind: str, new: Item) -> None:
         self._items[kind][new.uid] = new
@@ -174,10 +185,10 @@ class Fleet:
                     self._concern(key)
             return
         self._concern(item.key)
-        if isinstance(item, Cache) and item.key.kind == CACHE:
-            twin = CacheKey(CLUSTER_CACHE, "", item.key.name)
-            if twin in self._caches:
-                self._concern(twin)
+        if isinstance(item, Cache | Claim):
+            for key in self._caches:
+                if key.name == item.key.name and key != item.key:
+                    self._concern(key)
 
 
 def _over(item: Item) -> bool:

@@ -1,6 +1,7 @@
 """Asks registries what images are, in a few threads, so that a slow one delays nobody else."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from gkm.core.view import Trouble
 from gkm.oci.registry import Registry
 from gkm.operator.fleet import Memory
 
+_log = logging.getLogger(__name__)
 _THREADS = 4
 _PATIENCE = 1.0
 """An answer that comes sooner is acted on in the same pass, without a status write in between."""
@@ -29,18 +31,24 @@ class Resolver:
         self._asked: dict[CacheKey, asyncio.Task[None]] = {}
 
     async def ask(self, key: CacheKey, image: str, memory: Memory) -> bool:
-        """Ask for ``image``; True if the answer is there already, else it comes later."""
+        """Ask for ``image``; True if the answer is there already, else it comes later.
+
+        Raises whatever a bug of ours raised in the asking.
+        """
         task = self._asked.get(key)
         if task is None:
             task = asyncio.create_task(self._resolve(image, memory))
             self._asked[key] = task
             task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
+        for asked in done:
+            asked.result()
         return bool(done)
 
     def _done(self, key: CacheKey, task: asyncio.Task[None]) -> None:
         self._asked.pop(key, None)
-        task.result()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("bug while resolving for %s", key, exc_info=task.exception())
         self._answered(key)
 
     async def _resolve(self, image: str, memory: Memory) -> None:

@@ -128,6 +128,11 @@ def test_a_pod_between_two_lists_starts_the_proof_anew() -> None:
     assert not unused_since_two_lists(use, 110.0)
 
 
+def test_an_empty_list_of_long_ago_counts_for_nothing() -> None:
+    use = noted(noted(None, [], "foo", 100.0), [], "foo", 3700.0)
+    assert not unused_since_two_lists(use, 3700.0)
+
+
 def test_lists_grow_apart_while_pods_stay() -> None:
     use: Use | None = None
     gaps = []

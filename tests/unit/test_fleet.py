@@ -77,8 +77,21 @@ def test_late_news_does_not_bring_back_what_is_gone(on: Listening) -> None:
 
 def test_what_a_complete_list_does_not_name_is_gone(on: Listening) -> None:
     on.observe("PersistentVolumeClaim", "ADDED", claim(1))
-    on.fleet.replace("PersistentVolumeClaim", [claim(2, uid="c2")])
+    on.fleet.replace("PersistentVolumeClaim", [claim(2, uid="c2")], "2")
     assert [found.uid for found in on.fleet.view(KEY).claims] == ["c2"]
+
+
+def test_a_list_that_was_on_its_way_does_not_undo_our_own_later_write(on: Listening) -> None:
+    on.observe("PersistentVolumeClaim", "ADDED", claim(7))
+    on.fleet.replace("PersistentVolumeClaim", [], "6")
+    assert [found.uid for found in on.fleet.view(KEY).claims] == ["c1"]
+
+
+def test_a_claim_concerns_and_blocks_the_caches_of_its_name(on: Listening) -> None:
+    twin = CacheKey(CLUSTER_CACHE, "", "kernels")
+    on.observe(CLUSTER_CACHE, "ADDED", cache(1, kind=CLUSTER_CACHE, namespace=""))
+    assert set(on.observe("PersistentVolumeClaim", "ADDED", claim(1))) == {KEY, twin}
+    assert on.fleet.view(twin).namesakes == {("a", "kernels-copy-staging")}
 
 
 def test_an_object_without_our_marks_is_no_child(on: Listening) -> None:
