@@ -44,6 +44,8 @@ ANNOTATION_FAILED: Final = "gkm.io/failed"
 """On a staging claim, after a failed extraction: JSON of ``core.retry.Failure``."""
 ANNOTATION_NUDGE: Final = "gkm.io/nudge"
 """Time (epoch seconds) at which the volume binder was made to look at a claim again."""
+ANNOTATION_PROVISIONER: Final = "pv.kubernetes.io/provisioned-by"
+"""Kubernetes' own: a volume without it was made by an administrator, or by GKM."""
 ANNOTATION_HOST_PATH: Final = "gkm.io/host-path"
 """On a volume that GKM made: reclaiming it is GKM's work, too."""
 

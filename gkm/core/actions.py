@@ -32,7 +32,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete exactly the object with this uid, in the background."""
+    """Delete exactly the object with this uid."""
 
     kind: str
     namespace: str
@@ -61,6 +61,7 @@ class Reserve:
     """Point the filled volume at the serving claim, after a live look at both."""
 
     namespace: str
+    staging: str
     staging_uid: str
     volume: str
     serving: str

@@ -3,7 +3,7 @@
 | type        | True when                                     | reasons |
 |-------------|-----------------------------------------------|---------|
 | Ready       | at least one copy serves and none has failed  | the words of ``core.explain`` |
-| Progressing | something moves or waits                      | Resolving, Copying / Settled |
+| Progressing | something moves or waits            | Resolving, Copying, Removing / Settled |
 | Resolved    | ``spec.image`` is pinned to a digest          | Pinned / the registry's reason |
 | Degraded    | a wanted copy failed, or the image did        | the failure's word / AsExpected |
 """

@@ -50,6 +50,8 @@ class Volume(Enum):
     """The staging claim. A volume that GKM did not make is known from that claim until reserved."""
     SERVING = "serving"
     RECLAIM = "reclaim"
+    TAKEN = "taken"
+    """A claim that is not GKM's: nothing may be done to it."""
     GOING = "going"
     """Terminating, or released to its provisioner, which deletes it."""
 
@@ -85,6 +87,7 @@ class Step(Enum):
     RECLAIM = "hand the volume to a claim in GKM's own namespace"
     EMPTY = "create the Job that empties a volume which GKM made"
     DISCARD = "delete the reclaim claim, and before it the volume if GKM made it"
+    LET_GO = "take GKM's labels off a volume that an administrator made"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Observed:
     """Nobody else holds the serving name."""
     ours: bool = False
     """GKM makes the volume (hostPath); else a provisioner does."""
+    kept: bool = False
+    """An administrator made the volume: GKM neither empties nor deletes it."""
     staging: Claim = Claim.NONE
     job: Job = Job.NONE
     volume: Volume = Volume.NONE
@@ -114,7 +119,7 @@ def phase(seen: Observed) -> Phase:
         return Phase.RETIRING
     if seen.serving is not Claim.NONE:
         return _phase_with_serving(seen)
-    if seen.volume is Volume.GOING:
+    if seen.volume in (Volume.GOING, Volume.TAKEN):
         return Phase.BLOCKED
     if seen.volume is Volume.SERVING:
         return Phase.RESERVED
@@ -181,7 +186,7 @@ def _fill(seen: Observed) -> Step:
         return Step.DROP_STAGING
     if seen.ours and seen.volume is Volume.NONE:
         return Step.STAGE
-    if seen.ours and seen.stale_ref:
+    if seen.stale_ref:
         return Step.REARM
     if seen.staging is Claim.NUDGE:
         return Step.NUDGE
@@ -221,7 +226,9 @@ def _retire(seen: Observed) -> Step:
     drop = _drop_staging(seen)
     if drop is not None:
         return drop
-    if seen.volume in (Volume.NONE, Volume.GOING):
+    if seen.kept and seen.volume is not Volume.NONE:
+        return Step.LET_GO
+    if seen.volume in (Volume.NONE, Volume.GOING, Volume.TAKEN):
         left = seen.reclaim not in (Claim.NONE, Claim.GOING)
         left = left or seen.emptying not in (Job.NONE, Job.GOING)
         return Step.DISCARD if left else Step.WAIT

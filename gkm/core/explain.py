@@ -53,6 +53,13 @@ def of_retiring(one: Copy, use: Use | None) -> str:
         return f"{claim} is used by {_some(use.pods)}: delete them or scale them to zero"
     if one.serving is not None and one.serving.deleting and use is not None and use.finished:
         return f"{claim} stays while finished pods name it: delete {_some(use.finished)}"
+    pod = one.pod_of(one.emptying)
+    if pod is not None and pod.phase == "Failed":
+        why = pod.outcome.message if pod.outcome else pod.ended
+        return f"volume {one.ref.volume} could not be emptied: {why}"
+    if one.volume is not None and one.volume.phase == "Failed":
+        name = one.volume.name
+        return f"volume {name} could not be deleted: kubectl describe pv {name} says why"
     return f"the copy in namespace {one.ref.target} is being removed"
 
 
@@ -80,7 +87,7 @@ def _waiting(one: Copy, phase: Phase) -> State:
     messages = {
         Phase.FILLED: _COPYING,
         Phase.RESERVED: _COPYING,
-        Phase.BLOCKED: "an earlier object of this name is still going away",
+        Phase.BLOCKED: "an object of this name, or its volume, is in other hands or going away",
         Phase.RETIRING: "an earlier copy is being removed first",
         Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
     }

@@ -14,6 +14,7 @@ from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
 from gkm.core.quantity import to_bytes
+from gkm.core.retry import UNAVAILABLE
 from gkm.core.targets import Target
 from gkm.core.view import Cache, Settings, Trouble, View
 
@@ -55,7 +56,7 @@ def judge(
     view: View, settings: Settings, pin: Pin, targets: Iterable[Target], now: float
 ) -> tuple[Judged, ...]:
     """Judge every copy that is there or should be; those that should be come first."""
-    there = copies(view)
+    there = copies(view, settings.namespace)
     standing = {t.namespace for t in targets if not t.obstacle}
     judged: dict[str, Judged] = {}
     inputs = None
@@ -64,7 +65,7 @@ def judge(
         for target in targets:
             if not target.obstacle:
                 ref = goal(view.cache, pin, target)
-                one = there.pop(ref.id, None) or Copy(ref, pods=view.pods)
+                one = there.pop(ref.id, None) or Copy(ref, settings.namespace, pods=view.pods)
                 judged[ref.id] = _judged(view, one, observe(one, inputs, now), now, wanted=True)
     filled = {j.copy.ref.target for j in judged.values() if j.filled}
     for one in there.values():
@@ -96,7 +97,13 @@ def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) 
     trouble = view.troubles.get(one.ref.id)
     held = trouble is not None and (trouble.final or now < trouble.again)
     step = Step.WAIT if held else life.next_step(seen)
-    return Judged(one, seen, life.phase(seen), step, trouble if held else None)
+    shown = trouble if held and _telling(trouble) else None
+    return Judged(one, seen, life.phase(seen), step, shown)
+
+
+def _telling(trouble: Trouble | None) -> bool:
+    """Whether trouble is worth a user's attention: the API server is away now and then."""
+    return trouble is not None and (trouble.reason != UNAVAILABLE or trouble.attempts >= 3)
 
 
 def _name_free(view: View, ref: CopyRef) -> bool:

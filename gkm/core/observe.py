@@ -6,6 +6,7 @@ the states alone.
 
 from dataclasses import dataclass, replace
 
+from gkm.api import names
 from gkm.core import copy as life
 from gkm.core import objects
 from gkm.core.objects import CopyRef
@@ -13,8 +14,10 @@ from gkm.core.retry import Failure
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 
 _EMPTYING_PAUSE = 60.0
+_POD_LAG = 30.0
+"""How long after a Job's end the end of its pod is waited for."""
 _BINDER_PATIENCE = 1.0
-_NUDGE_PAUSE = 0.5
+_NUDGE_PAUSE, _LONGEST_NUDGE_PAUSE = 0.5, 60.0
 """A nudge works within 0.3 s or not at all; more of them only get into the binder's way."""
 
 
@@ -23,6 +26,8 @@ class Copy:
     """One copy and the objects that are there of it."""
 
     ref: CopyRef
+    home: str
+    """GKM's own namespace, where volumes are given back."""
     staging: Claim | None = None
     serving: Claim | None = None
     reclaim: Claim | None = None
@@ -38,7 +43,8 @@ class Copy:
 
     def pod_of(self, job: Job | None) -> JobPod | None:
         """The pod of one of the copy's Jobs, the one that ended if there are several."""
-        mine = [pod for pod in self.pods if job is not None and pod.job_uid == job.uid]
+        place = (job.namespace, job.uid) if job is not None else None
+        mine = [pod for pod in self.pods if (pod.namespace, pod.job_uid) == place]
         ended = [pod for pod in mine if pod.phase in ("Succeeded", "Failed")]
         return next(iter(ended or mine), None)
 
@@ -52,13 +58,17 @@ class Inputs:
     ours: bool
 
 
-def copies(view: View) -> dict[str, Copy]:
-    """Every copy of which anything is there, by its id."""
+def copies(view: View, home: str) -> dict[str, Copy]:
+    """Every copy of which anything is there, by its id; ``home`` is GKM's own namespace.
+
+    Labels and annotations are what anybody may write into objects of their own, so a child counts
+    only where and as GKM itself would have made it.
+    """
     found: dict[str, Copy] = {}
     for child in (*view.claims, *view.volumes, *view.jobs):
         slot = _slot(child)
-        if slot:
-            known = found.get(child.copy) or Copy(_ref(child))
+        if slot and _genuine(child, home):
+            known = found.get(child.copy) or Copy(_ref(child), home)
             found[child.copy] = replace(known, **{slot: child})  # type: ignore[arg-type]
     return {key: replace(one, pods=view.pods) for key, one in found.items()}
 
@@ -72,6 +82,7 @@ def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:
     return life.Observed(
         wanted=False,
         ours=ours,
+        kept=_kept(one.volume),
         staging=_claim_state(one.staging, one.volume, inputs, now),
         job=_extracting(one, inputs, now),
         volume=_volume_state(one),
@@ -88,6 +99,8 @@ def wake(one: Copy) -> list[float]:
     times = [_next_nudge(claim, one.volume) for claim in pending if one.volume]
     if one.failure is not None and not one.failure.final and one.job is not None:
         times.append(one.failure.due())
+    if one.job is not None and one.job.ended:
+        times.append(one.job.ended + _POD_LAG)
     if one.emptying is not None:
         times.append(one.emptying.created + _EMPTYING_PAUSE)
     return times
@@ -100,6 +113,24 @@ def _slot(child: Child) -> str:
         return {objects.EXTRACT: "job", objects.EMPTY: "emptying"}.get(child.role, "")
     known = (objects.STAGING, objects.SERVING, objects.RECLAIM)
     return child.role if child.role in known else ""
+
+
+def _genuine(child: Child, home: str) -> bool:
+    """Whether id, place and name of a child are those that GKM gives to such a child."""
+    ref = _ref(child)
+    if ref.id != names.copy_id(ref.key, ref.cache_uid, ref.target, "", ref.digest):
+        return False
+    if ref.key.namespace not in ("", ref.target):
+        return False
+    places = {
+        objects.STAGING: (ref.target, ref.staging),
+        objects.SERVING: (ref.target, ref.serving),
+        objects.RECLAIM: (home, ref.reclaim),
+        objects.EXTRACT: (ref.target, ref.job),
+        objects.EMPTY: (home, ref.reclaim),
+    }
+    # Volumes belong to no namespace: whoever may write one is an administrator.
+    return isinstance(child, Volume) or (child.namespace, child.name) == places.get(child.role)
 
 
 def _ref(child: Child) -> CopyRef:
@@ -135,11 +166,16 @@ def _next_nudge(claim: Claim, volume: Volume) -> float:
     bound, or before; only the first can be told at once from a binder that is still at work.
     """
     if volume.phase == "Bound" and volume.claim_uid == claim.uid:
-        return claim.nudged + _NUDGE_PAUSE
+        return claim.nudged + _nudge_pause(claim)
     named = (volume.claim_namespace, volume.claim_name) == (claim.namespace, claim.name)
     if named and volume.claim_uid in ("", claim.uid):
-        return max(claim.created + _BINDER_PATIENCE, claim.nudged + _NUDGE_PAUSE)
+        return max(claim.created + _BINDER_PATIENCE, claim.nudged + _nudge_pause(claim))
     return float("inf")
+
+
+def _nudge_pause(claim: Claim) -> float:
+    """As long as the claim has waited: a binder that is away gets a few nudges, not a stream."""
+    return min(_LONGEST_NUDGE_PAUSE, max(_NUDGE_PAUSE, claim.nudged - claim.created))
 
 
 def _volume_state(one: Copy) -> life.Volume:
@@ -154,7 +190,9 @@ def _volume_state(one: Copy) -> life.Volume:
         return life.Volume.STAGING
     if name == (one.ref.target, one.ref.serving):
         return life.Volume.SERVING
-    return life.Volume.RECLAIM
+    if name == (one.home, one.ref.reclaim) or volume.phase == "Released":
+        return life.Volume.RECLAIM
+    return life.Volume.TAKEN
 
 
 def _left_to_provisioner(volume: Volume, *, stale: bool) -> bool:
@@ -163,7 +201,11 @@ def _left_to_provisioner(volume: Volume, *, stale: bool) -> bool:
     To take it back now could mean to publish a volume that is being wiped.
     """
     over = stale or volume.phase in ("Released", "Failed")
-    return over and volume.reclaim_policy == "Delete" and not volume.host_path
+    return over and volume.reclaim_policy == "Delete" and volume.provisioned
+
+
+def _kept(volume: Volume | None) -> bool:
+    return volume is not None and not volume.provisioned and not volume.host_path
 
 
 def _extracting(one: Copy, inputs: Inputs | None, now: float) -> life.Job:
@@ -175,14 +217,19 @@ def _extracting(one: Copy, inputs: Inputs | None, now: float) -> life.Job:
     if staging is None or job.staging_uid != staging.uid:
         return life.Job.STALE
     pod = one.pod_of(job)
-    if pod is not None and pod.phase == "Succeeded":
-        told = pod.outcome is not None and pod.outcome.digest == job.digest
-        return life.Job.DONE if told else life.Job.STALE
+    if pod is not None and pod.phase == "Succeeded" and _said(pod, job):
+        return life.Job.DONE
     if inputs is not None and job.input_hash != inputs.job:
         return life.Job.STALE
-    if job.failed or (pod is not None and pod.phase == "Failed"):
+    if pod is not None and pod.phase in ("Succeeded", "Failed"):
         return _failed(job, one.failure, now)
-    return life.Job.STALE if job.done and pod is None else life.Job.RUNNING
+    # Jobs and pods are two watches: the end of a Job may be seen before that of its pod.
+    over = (job.done or job.failed) and now >= job.ended + _POD_LAG
+    return _failed(job, one.failure, now) if over else life.Job.RUNNING
+
+
+def _said(pod: JobPod, job: Job) -> bool:
+    return pod.outcome is not None and pod.outcome.digest == job.digest
 
 
 def _failed(job: Job, failure: Failure | None, now: float) -> life.Job:

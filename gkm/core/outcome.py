@@ -47,5 +47,5 @@ class Outcome:
                 files=int(raw["files"]),
                 seconds=float(raw["seconds"]),
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return None

@@ -4,6 +4,7 @@ Strict about what is ours: an object without readable labels and annotations of 
 nothing that merely looks like a child is ever touched. Lenient about everything else.
 """
 
+import math
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -71,6 +72,7 @@ def volume(obj: Json) -> Volume | None:
         access_mode=spec["accessModes"][0],
         reclaim_policy=spec.get("persistentVolumeReclaimPolicy", "Retain"),
         host_path=_annotations(obj).get(names.ANNOTATION_HOST_PATH, ""),
+        provisioned=names.ANNOTATION_PROVISIONER in _annotations(obj),
     )
 
 
@@ -79,15 +81,14 @@ def job(obj: Json) -> Job | None:
     marks = _marks(obj)
     if marks is None:
         return None
-    conditions = {
-        c["type"]: c.get("reason", "Failed")
-        for c in _status(obj).get("conditions") or ()
-        if c.get("status") == "True"
-    }
+    true = [c for c in _status(obj).get("conditions") or () if c.get("status") == "True"]
+    conditions = {c["type"]: c.get("reason", "Failed") for c in true}
+    conditions_at = [c["lastTransitionTime"] for c in true if c["type"] in ("Complete", "Failed")]
     return Job(
         **marks,
         created=_time(obj["metadata"].get("creationTimestamp", "")),
         staging_uid=_annotations(obj).get(names.ANNOTATION_STAGING, ""),
+        ended=max(map(_time, conditions_at), default=0.0),
         done="Complete" in conditions,
         failed=conditions.get("Failed", ""),
     )
@@ -193,7 +194,12 @@ def _waiting(status: Json) -> str:
 
 
 def _number(text: str) -> float:
-    return float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    """A time from an annotation that anybody may have written."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _time(text: str) -> float:

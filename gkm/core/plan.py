@@ -10,7 +10,7 @@ from gkm.api import names
 from gkm.core import explain, rollup, steps
 from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
-from gkm.core.copy import Phase
+from gkm.core.copy import Phase, Step
 from gkm.core.explain import State
 from gkm.core.image import Reference
 from gkm.core.judge import Judged, goal, judge, volume_size
@@ -136,7 +136,7 @@ def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:
         claim = one.copy.serving
-        if claim is not None and claim.uid in view.uses and not one.seen.wanted:
+        if claim is not None and claim.uid in view.uses and one.step is Step.UNPUBLISH:
             times.append(next_list(view.uses[claim.uid]))
     found = view.resolution
     if isinstance(found, Trouble) and not found.final:

@@ -19,13 +19,16 @@ def reservation(volume: Json, wish: Reserve) -> Json:
     """Build the merge patch that reserves ``volume`` (as just read) for the serving claim.
 
     A volume that a provisioner made is told to go with its claim; one that GKM made stays, because
-    GKM itself empties it.
+    GKM itself empties it, and one that an administrator made is the administrator's.
 
     Raises:
-        Retry: the volume is no longer held by the staging claim.
+        Retry: the volume is no longer bound to the staging claim, or is on its way out.
 
     """
     meta, spec = volume["metadata"], volume["spec"]
+    phase = (volume.get("status") or {}).get("phase")
+    if phase != "Bound" or "deletionTimestamp" in meta:
+        raise Retry("VolumeMoved", f"volume {meta['name']} is {phase}, expected Bound")
     holder = spec.get("claimRef") or {}
     if holder.get("uid") != wish.staging_uid:
         raise Retry(
@@ -44,12 +47,11 @@ def reservation(volume: Json, wish: Reserve) -> Json:
             "accessModes": list(wish.access_modes),
         },
     }
-    if not made_by_gkm(volume):
+    if provisioned(volume):
         patch["spec"]["persistentVolumeReclaimPolicy"] = "Delete"
     return patch
 
 
-def made_by_gkm(volume: Json) -> bool:
-    """Whether GKM made this volume: it says so from the start."""
-    annotations = volume["metadata"].get("annotations") or {}
-    return names.ANNOTATION_HOST_PATH in annotations
+def provisioned(volume: Json) -> bool:
+    """Whether a provisioner made this volume: only it can, and will, delete what is on it."""
+    return names.ANNOTATION_PROVISIONER in (volume["metadata"].get("annotations") or {})

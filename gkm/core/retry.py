@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from gkm.api.errors import Rejected, Retry
 from gkm.core.view import Trouble
 
+UNAVAILABLE = "ApiServerUnavailable"
 _FIRST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
+_MOST_ATTEMPTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,17 @@ class Failure:
     def parse(cls, text: str) -> "Failure | None":
         """Read the annotation; None if it is empty or not ours."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            raw = json.loads(text)
+            return cls(
+                job=str(raw["job"]),
+                input=str(raw["input"]),
+                reason=str(raw["reason"]),
+                message=str(raw["message"]),
+                attempts=min(max(int(raw["attempts"]), 1), _MOST_ATTEMPTS),
+                at=float(raw["at"]),
+                final=raw["final"] is True,
+            )
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return None
 
     def after(self, earlier: "Failure | None") -> "Failure":

@@ -16,7 +16,7 @@ from gkm.core.observe import Copy
 from gkm.core.outcome import EXIT_REJECTED
 from gkm.core.retire import next_list, unused_since_two_lists
 from gkm.core.retry import Failure
-from gkm.core.view import Cache, Job, JobPod, Settings, Use, Volume
+from gkm.core.view import Cache, Claim, Job, JobPod, Settings, Use, Volume
 
 CLAIM = "PersistentVolumeClaim"
 VOLUME = "PersistentVolume"
@@ -101,9 +101,9 @@ def _nudge(move: Move) -> tuple[Action, ...]:
         (copy.serving, seen.serving),
         (copy.reclaim, seen.reclaim),
     )
-    body = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: f"{move.ground.now:.3f}"}}}
+    mark = {names.ANNOTATION_NUDGE: f"{move.ground.now:.3f}"}
     return tuple(
-        Patch(CLAIM, claim.namespace, claim.name, body, move.id)
+        _annotate(claim, mark, move.id)
         for claim, state in states
         if claim is not None and state is ClaimState.NUDGE
     )
@@ -125,8 +125,13 @@ def _record(move: Move) -> tuple[Action, ...]:
     failure = failure_of(move.copy.job, move.copy.pod_of(move.copy.job), move.ground.now).after(
         move.copy.failure
     )
-    body = {"metadata": {"annotations": {names.ANNOTATION_FAILED: failure.to_json()}}}
-    return (Patch(CLAIM, move.copy.staging.namespace, move.copy.staging.name, body, move.id),)
+    mark = {names.ANNOTATION_FAILED: failure.to_json()}
+    return (_annotate(move.copy.staging, mark, move.id),)
+
+
+def _annotate(claim: Claim, annotations: dict[str, str], copy: str) -> Patch:
+    body = {"metadata": {"resourceVersion": claim.version, "annotations": annotations}}
+    return Patch(CLAIM, claim.namespace, claim.name, body, copy)
 
 
 def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
@@ -169,6 +174,7 @@ def _reserve(move: Move) -> tuple[Action, ...]:
     return (
         Reserve(
             namespace=move.copy.ref.target,
+            staging=move.copy.staging.name,
             staging_uid=move.copy.staging.uid,
             volume=move.copy.staging.volume,
             serving=move.copy.ref.serving,
@@ -235,10 +241,21 @@ def _discard(move: Move) -> tuple[Action, ...]:
     return tuple(wanted)
 
 
+def _let_go(move: Move) -> tuple[Action, ...]:
+    """Leave the volume as it is; without our labels it is no child of the Cache any more."""
+    labels, annotations = objects.marks(move.copy.ref, objects.SERVING)
+    meta = {
+        "resourceVersion": move.volume.version,
+        "labels": dict.fromkeys(labels),
+        "annotations": dict.fromkeys(annotations),
+    }
+    return (Patch(VOLUME, "", move.volume.name, {"metadata": meta}, move.id),)
+
+
 def _point(volume: Volume, namespace: str, name: str, copy: str) -> Patch:
     """Point the volume at a claim by name, fenced: a change in between makes the patch fail."""
     spec: dict[str, object] = {"claimRef": objects.claim_ref(namespace, name)}
-    if not volume.host_path:
+    if volume.provisioned:
         spec["persistentVolumeReclaimPolicy"] = "Delete"
     body = {"metadata": {"resourceVersion": volume.version}, "spec": spec}
     return Patch(VOLUME, "", volume.name, body, copy)
@@ -259,4 +276,5 @@ _BUILDERS: dict[Step, _Builder] = {
     Step.RECLAIM: _reclaim,
     Step.EMPTY: _empty,
     Step.DISCARD: _discard,
+    Step.LET_GO: _let_go,
 }

@@ -70,6 +70,8 @@ class Volume(Child):
     access_mode: str = "ReadOnlyMany"
     reclaim_policy: str = "Delete"
     host_path: str = ""
+    provisioned: bool = False
+    """A provisioner made it, and deletes it when its policy says so."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Job(Child):
     staging_uid: str = ""
     done: bool = False
     created: float = 0.0
+    ended: float = 0.0
     failed: str = ""
 
 

@@ -86,8 +86,12 @@ class Client:
         return await self._send("PATCH", where, body=body, media="application/merge-patch+json")
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Json | None:
-        """Delete exactly this object, dependents in the background; None if it is not there."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        """Delete exactly this object; None if it is not there.
+
+        A Job stays, terminating, until its pods are gone: who waits for the one waits for both.
+        """
+        policy = "Foreground" if kind == "Job" else "Background"
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": policy}
         try:
             return await self._send("DELETE", path(kind, namespace, name), body=options)
         except ApiError as error:

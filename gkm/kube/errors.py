@@ -1,6 +1,7 @@
 """What the API server answers when it does not do what was asked."""
 
 from gkm.api.errors import Rejected, Retry
+from gkm.core.retry import UNAVAILABLE
 
 _TOO_MANY = 429
 _SERVER = 500
@@ -37,5 +38,5 @@ class ApiError(Exception):
         if self.status in (400, 422):
             return Rejected(self.reason, self.message)
         busy = self.status == _TOO_MANY or self.status >= _SERVER
-        reason = "ApiServerUnavailable" if busy else self.reason
+        reason = UNAVAILABLE if busy else self.reason
         return Retry(reason, self.message, after=self.after)

@@ -20,6 +20,7 @@ Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_SHORTEST_WATCH = 1.0
 _RELIST_SECONDS = 600.0
 """A gap that nobody noticed is repaired after this long at the latest."""
 
@@ -53,8 +54,7 @@ class Informer:
         while True:
             try:
                 version = await self._list()
-                pause.reset()
-                await self._follow(version)
+                await self._follow(version, pause)
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 seconds = pause.next()
                 _log.warning("watch of %s: %r; again in %.1f s", self.kind, error, seconds)
@@ -67,16 +67,20 @@ class Informer:
         self.synced.set()
         return version
 
-    async def _follow(self, version: str) -> None:
+    async def _follow(self, version: str, pause: "_Pause") -> None:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
         until = time.monotonic() + _RELIST_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311
         while time.monotonic() < until:
             stream = self._client.watch(self.kind, version, selector=self._selector)
+            begun = time.monotonic()
             async for event, obj in stream:
+                pause.reset()
                 self.progress = time.monotonic()
                 version = obj["metadata"]["resourceVersion"]
                 if event != "BOOKMARK":
                     self._receiver.observe(self.kind, event, obj)
+            if time.monotonic() - begun < _SHORTEST_WATCH:
+                await asyncio.sleep(_SHORTEST_WATCH)
 
 
 class _Pause:

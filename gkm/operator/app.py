@@ -7,8 +7,11 @@ import asyncio
 import logging
 import os
 import random
+import signal
 import socket
 import sys
+import time
+from contextlib import suppress
 
 import aiohttp
 import kopf
@@ -70,6 +73,7 @@ class Operator:
 
     def __init__(self, settings: Settings, access: Access, client: Client) -> None:
         self._access = access
+        self._stop = asyncio.Event()
         self._client = client
         self._queue: WorkQueue[CacheKey] = WorkQueue()
         self._fleet = Fleet(self._queue.add)
@@ -88,7 +92,8 @@ class Operator:
         )
 
     async def run(self) -> None:
-        """Start every part, open the queue after the first full sweep, stop with kopf."""
+        """Start every part, open the queue after the first full sweep, stop at a signal."""
+        self._heed_signals()
         await self._require_crds()
         work = [self._controller.work() for _ in range(_WORKERS)]
         watch = [informer.run() for informer in self._informers]
@@ -98,7 +103,18 @@ class Operator:
             await self._kopf()
             for task in tasks:
                 task.cancel()
-        await self._lease.release()
+        try:
+            await self._lease.release()
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("the Lease was not given back: %r", error)
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def _silence(self) -> float:
+        return time.monotonic() - min(informer.progress for informer in self._informers)
 
     async def _require_crds(self) -> None:
         for kind in (CACHE, CLUSTER_CACHE):
@@ -129,20 +145,23 @@ class Operator:
 
     async def _kopf(self) -> None:
         """Run kopf until a signal comes; when its watcher dies (it does, often), start it again."""
-        while True:
+        while not self._stop.is_set():
             registry = kopf.OperatorRegistry()
-            register(registry, self._fleet, self._access)
+            register(registry, self._fleet, self._access, self._silence)
             try:
                 await kopf.operator(
                     registry=registry,
                     settings=kopf_settings(),
                     clusterwide=True,
+                    stop_flag=self._stop,
                     identity=self._identity,  # type: ignore[arg-type] # its NewType is private
                     liveness_endpoint=_PROBES,
                 )
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
                 _log.exception("kopf stopped; it is started again")
-                await asyncio.sleep(_RETRY_SECONDS)
+                self._heed_signals()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
             else:
                 return
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from gkm.api import names
 from gkm.api.errors import Retry
-from gkm.api.names import CacheKey
 from gkm.core import publish, retire
 from gkm.core.actions import (
     CheckUse,
@@ -34,6 +33,10 @@ _CLAIM, _VOLUME = "PersistentVolumeClaim", "PersistentVolume"
 
 class NotLeading(Exception):  # noqa: N818 - no failure: the other replica does it
     """The Lease is not ours (any more): nothing was written."""
+
+
+class Outdated(Exception):  # noqa: N818 - no failure: plan again on what is there now
+    """Somebody else changed the object first; the fleet knows its present state."""
 
 
 class Applier:
@@ -63,9 +66,10 @@ class Applier:
         except ApiError as error:
             raise error.word() from error
 
-    async def write_status(self, key: CacheKey, status: Json, old: Json) -> None:
+    async def write_status(self, cache: Cache, status: Json) -> None:
         """Write the status as a merge patch: what is no longer in it is taken out."""
-        body = {"status": {**dict.fromkeys(old), **status}}
+        key, old = cache.key, cache.status.dump()
+        body = {"metadata": {"uid": cache.uid}, "status": {**dict.fromkeys(old), **status}}
         try:
             await self._patch(key.kind, key.namespace, key.name, body, "status")
         except ApiError as error:
@@ -130,8 +134,19 @@ class Applier:
         self, kind: str, namespace: str, name: str, body: Json, subresource: str = ""
     ) -> None:
         self.gate()
-        made = await self._client.patch(kind, namespace, name, body, subresource)
+        try:
+            made = await self._client.patch(kind, namespace, name, body, subresource)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            await self._look_again(kind, namespace, name)
+            raise Outdated from error
         self._fleet.observe(kind, "MODIFIED", made)
+
+    async def _look_again(self, kind: str, namespace: str, name: str) -> None:
+        there = await self._client.get(kind, namespace, name)
+        if there is not None:
+            self._fleet.observe(kind, "MODIFIED", there)
 
     async def _delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
         self.gate()
@@ -151,6 +166,9 @@ class Applier:
         await self._delete(_CLAIM, action.namespace, action.name, action.uid)
 
     async def _reserve(self, action: Reserve) -> None:
+        staging = await self._client.get(_CLAIM, action.namespace, action.staging)
+        if staging is None or "deletionTimestamp" in staging["metadata"]:
+            raise Retry("ClaimGone", f"claim {action.staging} was deleted while it was filled")
         holder = await self._client.get(_CLAIM, action.namespace, action.serving)
         if holder is not None:
             raise Retry(
@@ -176,4 +194,5 @@ class Applier:
 
 def _retained_for(volume: Json, uid: str) -> bool:
     held = (volume["spec"].get("claimRef") or {}).get("uid") == uid
+    held = held and publish.provisioned(volume)
     return held and volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete"

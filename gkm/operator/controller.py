@@ -17,7 +17,7 @@ from gkm.core.plan import plan
 from gkm.core.retry import backoff, trouble
 from gkm.core.view import Settings
 from gkm.kube.errors import ApiError
-from gkm.operator.apply import Applier, NotLeading
+from gkm.operator.apply import Applier, NotLeading, Outdated
 from gkm.operator.fleet import Fleet, Memory
 from gkm.operator.queue import WorkQueue
 from gkm.operator.resolver import Resolver
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _ROUNDS = 20
 """More steps than any copy needs in one go: a pass that would go on for ever comes back instead."""
+_LATER = 5.0
 _BUG_PAUSE = 60.0
 
 
@@ -54,6 +55,8 @@ class Controller:
                 await self._reconcile(key)
             except NotLeading:
                 pass
+            except Outdated:
+                self._queue.add_after(key, 0.1)
             except (Retry, Rejected, aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._later(key, error)
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
@@ -69,6 +72,8 @@ class Controller:
             wanted = plan(self._fleet.view(key), self._settings, time.time())
             if not await self._apply_all(key, wanted, memory):
                 break
+        else:
+            self._queue.add_after(key, _LATER)
         await self._report(key, wanted)
         memory.attempts = 0
         if wanted.again is not None:
@@ -91,6 +96,10 @@ class Controller:
     async def _apply(self, key: CacheKey, action: Write, memory: Memory) -> bool:
         try:
             await self._applier.apply(action, memory)
+        except Outdated:
+            if not action.copy:
+                raise
+            return False
         except (Retry, Rejected) as word:
             if not action.copy:
                 raise
@@ -107,10 +116,9 @@ class Controller:
         cache = self._fleet.view(key).cache
         if cache is None or wanted.status is None:
             return
-        old = cache.status.dump()
-        if wanted.status == old:
+        if wanted.status == cache.status.dump():
             return
-        await self._applier.write_status(key, wanted.status, old)
+        await self._applier.write_status(cache, wanted.status)
         for event in wanted.events:
             _log.info("%s: %s: %s", key, event.reason, event.message)
             try:

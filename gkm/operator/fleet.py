@@ -5,6 +5,7 @@ answers count at once: so nothing is planned on a picture older than what was ju
 nothing; it only says which Caches a change concerns.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,6 +26,7 @@ from gkm.core.view import (
     Volume,
 )
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Item = Cache | Claim | Volume | Job | JobPod | Namespace
 
@@ -46,6 +48,7 @@ _REMEMBERED_DELETIONS = 10_000
 class Memory:
     """What this process remembers of one Cache; losing it costs time, never truth."""
 
+    uid: str = ""
     generation: int = 0
     image: str = ""
     resolution: ImageFacts | Trouble | None = None
@@ -55,6 +58,9 @@ class Memory:
 
     def follow(self, cache: Cache) -> None:
         """An edit makes every attempt start anew; another image makes a new question."""
+        if cache.uid != self.uid:
+            self.uid, self.generation, self.image = cache.uid, 0, ""
+            self.uses = {}
         if cache.generation != self.generation:
             self.generation, self.attempts, self.troubles = cache.generation, 0, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
@@ -95,8 +101,11 @@ class Fleet:
         old = self._items[kind].get(meta["uid"])
         if meta["uid"] in self._gone:
             return
-        new = _PARSERS[kind](obj)
-        if new is None or _over(new):
+        new = _parsed(kind, obj)
+        if new is None:
+            self._drop(kind, meta["uid"])
+            return
+        if _over(new):
             self._forget(kind, meta["uid"])
             return
         if old is not None and not _newer(new.version, old.version):
@@ -161,10 +170,13 @@ class Fleet:
             self._children.setdefault(new.key, {})[new.uid] = new
 
     def _forget(self, kind: str, uid: str) -> None:
-        """Drop an object. Late news of it must not bring it back, so its uid is kept a while."""
+        """Drop what is deleted. Late news must not bring it back, so its uid is kept a while."""
         self._gone[uid] = None
         if len(self._gone) > _REMEMBERED_DELETIONS:
             self._gone.pop(next(iter(self._gone)))
+        self._drop(kind, uid)
+
+    def _drop(self, kind: str, uid: str) -> None:
         old = self._items[kind].pop(uid, None)
         if old is None:
             return
@@ -189,6 +201,16 @@ class Fleet:
             for key in self._caches:
                 if key.name == item.key.name and key != item.key:
                     self._concern(key)
+
+
+def _parsed(kind: str, obj: Json) -> Item | None:
+    """Read an object; one that cannot be read is not ours, and must not stop the others."""
+    try:
+        return _PARSERS[kind](obj)
+    except Exception:  # noqa: BLE001 - anybody may write the strangest things into labels
+        meta = obj["metadata"]
+        _log.exception("%s %s/%s cannot be read", kind, meta.get("namespace", ""), meta["name"])
+        return None
 
 
 def _over(item: Item) -> bool:

@@ -42,7 +42,8 @@ class Resolver:
             task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
         for asked in done:
-            asked.result()
+            if not asked.cancelled():
+                asked.result()
         return bool(done)
 
     def _done(self, key: CacheKey, task: asyncio.Task[None]) -> None:

@@ -116,6 +116,18 @@ def test_deleting_a_cache_waits_for_its_pods_and_leaves_nothing(
     actors.wait_clean()
 
 
+@pytest.mark.parametrize("volumes", CLASSES)
+def test_a_cache_whose_extraction_cannot_run_says_so_and_is_deleted_without_a_trace(
+    actors: Actors, volumes: str
+) -> None:
+    here = actors.namespace("never")
+    nowhere = {"spec": {"nodeSelector": {"no-node": "has-this"}}}
+    actors.cache(here, "kernels", podTemplate=nowhere, **storage(volumes))
+    eventually("the scheduler's words", lambda: "Unschedulable" in _message(actors, here))
+    actors.delete("gkmcache", here, "kernels", wait=False)
+    actors.wait_clean()
+
+
 def test_a_namespace_that_is_missing_is_named_and_served_once_it_exists(actors: Actors) -> None:
     late = f"{actors.prefix}-late"
     name = actors.cluster_cache("late", workloadNamespaces=[late])

@@ -59,6 +59,8 @@ def _writes(  # noqa: C901, PLR0911, PLR0912 - one case per step
                 "emptying": _going(seen.emptying),
                 "reclaim": _leaving(seen.reclaim),
             }
+        case Step.LET_GO:
+            return {"volume": Volume.NONE, "stale_ref": False}
         case Step.WAIT:
             return {}
 
@@ -83,6 +85,8 @@ def turn(seen: Observed) -> Observed:
     )
     for name, role in _HOLDER.items():
         seen = _claim_moves(seen, name, role)
+    if seen.volume is Volume.TAKEN:
+        seen = _released(replace(seen, volume=Volume.RECLAIM))
     if seen.volume is Volume.GOING:
         held = seen.ours and seen.reclaim not in (Claim.NONE, Claim.GOING)
         seen = seen if held else replace(seen, volume=Volume.NONE)
@@ -114,8 +118,9 @@ def _claim_moves(seen: Observed, name: str, role: Volume) -> Observed:
 
 
 def _released(seen: Observed) -> Observed:
-    """The claim of a volume is gone: a provisioner deletes the volume, GKM keeps its own."""
-    return replace(seen, stale_ref=True) if seen.ours else replace(seen, volume=Volume.GOING)
+    """The claim of a volume is gone: only a provisioner deletes the volume then."""
+    stays = seen.ours or seen.kept
+    return replace(seen, stale_ref=True) if stays else replace(seen, volume=Volume.GOING)
 
 
 def _job_moves(job: Job) -> Job:

@@ -52,6 +52,7 @@ anything = st.builds(
     wanted=st.booleans(),
     name_free=st.booleans(),
     ours=st.booleans(),
+    kept=st.booleans(),
     staging=st.sampled_from(Claim),
     job=st.sampled_from(Job),
     volume=st.sampled_from(Volume),

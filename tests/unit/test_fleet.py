@@ -6,6 +6,7 @@ import pytest
 
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.objects import STAGING, CopyRef, marks
+from gkm.core.view import Trouble
 from gkm.operator.fleet import Fleet
 from tests.unit.world import DIGEST
 
@@ -137,3 +138,23 @@ def test_an_edit_makes_every_attempt_start_anew(on: Listening) -> None:
     on.observe(CACHE, "MODIFIED", edited)
     on.fleet.view(KEY)
     assert on.fleet.memory(KEY).attempts == 0
+
+
+def test_an_object_that_cannot_be_read_stops_nothing(on: Listening) -> None:
+    strange = claim(1)
+    strange["spec"] = None
+    on.observe("PersistentVolumeClaim", "ADDED", strange)
+    on.observe("PersistentVolumeClaim", "ADDED", claim(2, uid="c2"))
+    assert [found.uid for found in on.fleet.view(KEY).claims] == ["c2"]
+    assert on.observe("PersistentVolumeClaim", "MODIFIED", claim(3)) == [KEY]
+
+
+def test_a_cache_made_again_under_its_name_inherits_nothing(on: Listening) -> None:
+    on.observe(CACHE, "ADDED", cache(1))
+    on.fleet.view(KEY)
+    on.fleet.memory(KEY).resolution = Trouble("ImageNotFound", "no", 0.0, final=True)
+    again = cache(2)
+    again["metadata"]["uid"] = "another"
+    on.observe(CACHE, "DELETED", cache(1))
+    on.observe(CACHE, "ADDED", again)
+    assert on.fleet.view(KEY).resolution is None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from gkm.api import names
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core import parse, publish, retire
 from gkm.core.actions import (
@@ -260,6 +261,7 @@ class World:
             self._put({**cache, "status": json.loads(json.dumps(wanted.status))})
 
     def _put(self, obj: Json) -> None:
+        obj = _merged({}, obj)
         meta = obj["metadata"]
         self.version += 1
         meta.setdefault("uid", f"uid-{self.version}")
@@ -282,7 +284,7 @@ def _provisioned(name: str, claim: Json) -> Json:
     spec = claim["spec"]
     return {
         "kind": "PersistentVolume",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "annotations": {names.ANNOTATION_PROVISIONER: "test"}},
         "spec": {
             "capacity": spec["resources"]["requests"],
             "accessModes": spec["accessModes"],
@@ -299,8 +301,8 @@ def _owned_by_job(obj: Json, uid: str) -> bool:
 def _merged(obj: Json, patch: Json) -> Json:
     """RFC 7386, with the API server's check of a resourceVersion."""
     for key, value in patch.items():
-        if key == "resourceVersion":
-            assert obj.get(key) == value, "conflict"
+        if key == "resourceVersion" and key in obj:
+            assert obj[key] == value, "conflict"
         elif value is None:
             obj.pop(key, None)
         elif isinstance(value, dict):

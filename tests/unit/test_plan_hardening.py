@@ -1,0 +1,157 @@
+"""What a plan must not do: believe forged children, touch what is not GKM's, write for ever."""
+
+from dataclasses import replace
+
+import pytest
+
+from gkm.api import names
+from gkm.api.errors import Retry
+from gkm.core import publish
+from gkm.core.actions import Reserve
+from gkm.core.outcome import Outcome
+from gkm.core.retry import Failure
+from tests.unit.world import DIGEST, ON_HOST, World
+
+STAGING = "PersistentVolumeClaim"
+
+
+def staging(world: World) -> dict[str, object]:
+    return next(c for c in world.all(STAGING) if c["metadata"]["name"].endswith("-staging"))
+
+
+def annotate(world: World, obj: dict[str, object], **annotations: str) -> None:
+    obj["metadata"]["annotations"] |= annotations  # type: ignore[index]
+    world._put(obj)
+
+
+def test_a_claim_that_names_another_namespace_as_its_target_is_not_ours() -> None:
+    world = World()
+    world.settle()
+    world.finish()
+    annotate(world, staging(world), **{names.ANNOTATION_TARGET: "victim"})
+    assert not any(isinstance(action, Reserve) for action in world.plan().actions)
+
+
+def test_a_claim_that_only_wears_a_copys_label_is_not_ours() -> None:
+    world = World()
+    world.settle()
+    real = staging(world)
+    forged = {**real, "metadata": {**real["metadata"], "name": "mine", "uid": "forged"}}  # type: ignore[dict-item]
+    world._put(forged)
+    world.delete_cache()
+    for _ in range(3):
+        world.settle()
+        world.now += 5
+    assert world.children() == ["PersistentVolumeClaim mine"]
+
+
+@pytest.mark.parametrize("text", ["²", "nan", "1e999", "x" * 5000, "[" * 5000])
+def test_annotations_that_anybody_may_write_change_nothing(text: str) -> None:
+    world = World()
+    world.settle()
+    annotate(
+        world,
+        staging(world),
+        **{names.ANNOTATION_NUDGE: text, names.ANNOTATION_FAILED: text},
+    )
+    world.settle()
+    assert world.ready["reason"] == "Downloading"
+    assert Outcome.parse(text) is None
+    assert Failure.parse(text) is None
+
+
+def test_a_failure_with_values_of_other_types_is_none() -> None:
+    good = Failure("j", "i", "r", "m", 1, 1.0, final=False).to_json()
+    assert Failure.parse(good.replace("1.0", '"x"')) is None
+    assert Outcome.parse('{"reason":"","message":"","digest":"","bytes":Infinity}') is None
+
+
+def test_an_administrators_volume_is_let_go_and_never_set_to_be_deleted() -> None:
+    world = World()
+    world.settle()
+    claim = staging(world)
+    name = claim["metadata"]["name"]  # type: ignore[index]
+    world._put(
+        {
+            "kind": "PersistentVolume",
+            "metadata": {"name": "nfs", "labels": {"site": "b"}},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteMany"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "",
+            },
+        }
+    )
+    world.bind(name, "nfs")
+    world.end_job(Outcome("Extracted", "done", DIGEST))
+    world.settle()
+    world.bind("kernels", "nfs")
+    world.settle()
+    assert world.ready["reason"] == "Extracted"
+    world.delete_cache()
+    for _ in range(3):
+        world.settle()
+        world.now += 5
+    left = world.get("PersistentVolume", "", "nfs")
+    assert left["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert left["metadata"]["labels"] == {"site": "b"}
+    assert world.children() == ["PersistentVolume nfs"]
+    assert world.objects.keys() == {("PersistentVolume", "", "nfs")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": {"phase": "Released"}}, {"metadata": {"deletionTimestamp": "now"}}],
+    ids=["released", "terminating"],
+)
+def test_a_volume_on_its_way_out_is_not_reserved(change: dict[str, dict[str, str]]) -> None:
+    world = World()
+    world.settle()
+    world.finish()
+    wish = next(a for a in world.plan().actions if isinstance(a, Reserve))
+    volume = world.get("PersistentVolume", "", wish.volume)
+    assert publish.reservation(volume, wish)
+    for part, values in change.items():
+        volume[part] |= values
+    with pytest.raises(Retry, match="VolumeMoved"):
+        publish.reservation(volume, wish)
+    held = world.get("PersistentVolume", "", wish.volume)
+    with pytest.raises(Retry, match="is held by"):
+        publish.reservation(held, replace(wish, staging_uid="other"))
+
+
+def test_a_lost_volume_is_replaced_within_seconds() -> None:
+    world = World()
+    world.serve()
+    del world.objects["PersistentVolume", "", world.all("PersistentVolume")[0]["metadata"]["name"]]
+    first = world.settle()
+    assert first.again == world.now + 5
+    world.now += 5
+    world.settle()
+    assert world.ready["reason"] == "Downloading"
+
+
+def test_a_binder_that_is_away_gets_a_few_nudges_and_no_stream() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    begun = len(world.writes)
+    until = world.now + 600
+    while world.now < until:
+        again = world.settle().again
+        world.now = min(until, again) if again else until
+    assert 1 < len(world.writes) - begun < 25, world.writes[begun:]
+
+
+def test_a_job_whose_pod_is_not_seen_yet_is_waited_for_and_then_tried_again() -> None:
+    world = World()
+    world.settle()
+    job = world.all("Job")[0]
+    done = {"type": "Complete", "status": "True", "lastTransitionTime": "1970-01-01T00:16:40Z"}
+    world._put({**job, "status": {"conditions": [done]}})
+    before = list(world.writes)
+    world.settle()
+    assert world.writes == before
+    world.now += 31
+    world.settle()
+    assert world.writes[len(before) :] == ["patch PersistentVolumeClaim", "status"]
