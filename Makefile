@@ -43,7 +43,13 @@ unit: $(VENV) ## Run the fast tests only
 
 .PHONY: e2e
 e2e: deps $(KERNELS) ## Run the end-to-end suite on a cluster of its own, or on KUBECONFIG=FILE
-	$(PYTEST) tests/e2e $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) $(E2E_ARGS)
+ifeq ($(origin KUBECONFIG),command line)
+	$(PYTEST) tests/e2e --kubeconfig $(KUBECONFIG) $(E2E_ARGS)
+else
+	$(RUN) python -m tests.cluster build
+	$(RUN) python -m tests.cluster image
+	$(PYTEST) tests/e2e $(E2E_ARGS)
+endif
 
 .PHONY: lint
 lint: $(VENV) ## Check style, types and layers

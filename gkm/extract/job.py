@@ -6,6 +6,7 @@ One stream from the registry to the files; nothing is kept twice. What a volume 
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
@@ -67,8 +68,14 @@ def _fill(registry: Registry, where: Reference, volume: Volume, mount_path: str)
 
 def _unpack(registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker) -> None:
     compressed = _reported(registry.blob(where, layer[0]), layer[0].size)
-    with ahead(tar_stream(layer, compressed)) as tar:
-        unpacker.layer(tar)
+    try:
+        with ahead(tar_stream(layer, compressed)) as tar:
+            unpacker.layer(tar)
+    except Rejected:
+        # Bytes that somebody changed on the way look like a bad image, too: only the digest, which
+        # covers all of them, can tell, and then raises Retry in place of this.
+        deque(compressed, maxlen=0)
+        raise
 
 
 def _reported(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gkm.api.errors import Rejected
-from gkm.core.image import content_prefix, declared_size, framework, manifest_path
+from gkm.core.image import content_prefix, declared_size, manifest_path
 from gkm.extract.tree import Tree
 from gkm.extract.volume import MANIFEST, RESERVED
-from gkm.kernels import by_name
+from gkm.kernels import required
 from gkm.oci.archive import Archive, Member
 
 _LARGEST_RELOCATED: Final = 1024 * 1024
@@ -24,11 +24,9 @@ class Unpacker:
     """
 
     def __init__(self, labels: Mapping[str, str], tree: Tree, mount_path: str) -> None:
-        name = framework(labels)
-        if name is None:
-            raise Rejected("NotACacheImage", "the image lacks the labels of a kernel cache")
+        self._framework = required(labels)
+        name = self._framework.name
         self._prefix, self._manifest = content_prefix(name), manifest_path(name)
-        self._framework = by_name(name)
         self._declared = declared_size(labels)
         self._tree = tree
         self._mount_path = mount_path
@@ -63,7 +61,7 @@ class Unpacker:
             return
         self.files += 1
         self.bytes += member.size
-        if self._framework is None or not self._framework.is_relocated(path):
+        if not self._framework.is_relocated(path):
             self._tree.file(path, archive.data())
             return
         if member.size > _LARGEST_RELOCATED:

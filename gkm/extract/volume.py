@@ -98,7 +98,13 @@ class Volume:
             os.close(own)
 
     def empty(self) -> None:
-        """Remove everything that GKM made, its own folder last. Raises as ``begin``."""
+        """Remove everything that GKM made, its own folder last. Raises as ``begin``.
+
+        Nothing is written to a volume that is empty: one that no extraction ever reached may still
+        be its maker's, and not ours to write to.
+        """
+        if not set(names(self.root)) - NOT_OURS:
+            return
         self._claim()
         self._remove_content()
         remove(self.root, OWN)

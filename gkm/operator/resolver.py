@@ -12,6 +12,7 @@ from gkm.api.names import CacheKey
 from gkm.core.image import ImageFacts
 from gkm.core.retry import trouble
 from gkm.core.view import Trouble
+from gkm.kernels import required
 from gkm.oci.registry import Registry
 from gkm.operator.fleet import Memory
 
@@ -58,6 +59,7 @@ class Resolver:
         try:
             work = partial(self._registry.resolve, image)
             answer = await loop.run_in_executor(self._pool, work)
+            required(answer.labels)
         except (Retry, Rejected) as word:
             old = memory.resolution if isinstance(memory.resolution, Trouble) else None
             answer = trouble(old, word, time.time())

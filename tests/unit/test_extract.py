@@ -19,7 +19,7 @@ from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import Volume
 from gkm.oci import media
-from tests.images import Image, Script, cache_files, scripted, tar
+from tests.images import Answer, Image, Script, cache_files, scripted, tar
 
 FILES = {"KEY/add.cubin": b"\x7fELF", "KEY/add.json": b"{}", "top": b"1"}
 
@@ -77,15 +77,27 @@ def test_a_cache_becomes_the_volumes_root(script: Script, volume: Path, kind: st
     assert (volume / "top").stat().st_mode & 0o777 & ~0o022 == 0o444
 
 
-def test_a_vllm_cache_is_unpacked_as_it_is(script: Script, volume: Path) -> None:
-    entries = [
-        ("io.vllm.cache/torch_compile_cache/h/rank_0_0/model", b"m"),
-        ("io.vllm.cacheXYZ/f", b"another prefix"),
-        ("io.triton.cache/f", b"another framework"),
-    ]
+def test_a_cache_whose_paths_nobody_can_rewrite_is_refused(script: Script, volume: Path) -> None:
     labels = {"cache.vllm.image/summary": "null", "cache.vllm.image/cache-size-bytes": "1"}
-    run(script, Image([tar(entries)], labels=labels), volume)
-    assert content(volume) == {"torch_compile_cache/h/rank_0_0/model": b"m"}
+    with pytest.raises(Rejected, match="UnsupportedFramework"):
+        run(script, Image([tar([("io.vllm.cache/model", b"m")])], labels=labels), volume)
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_bytes_changed_on_the_way_are_tried_again_and_an_honest_bad_layer_is_not(
+    script: Script, volume: Path, where: float
+) -> None:
+    image = Image([cache_files({"KEY/a": os.urandom(200_000)})])
+    reference = script.add(image)
+    path = max(script.answers, key=lambda one: len(script.answers[one].body))
+    body = bytearray(script.answers[path].body)
+    body[int(len(body) * where)] ^= 0xFF
+    script.answers[path] = Answer(bytes(body))
+    with Volume(volume) as held, pytest.raises(Retry, match="DigestMismatch"):
+        extract(script.registry(), reference, held, "/cache")
+    honest = Image([b"no archive at all" * 100])
+    with pytest.raises(Rejected):
+        run(script, honest, volume)
 
 
 def test_group_files_follow_the_mount_path(script: Script, volume: Path) -> None:
@@ -342,6 +354,13 @@ def test_empty_removes_what_gkm_made(script: Script, volume: Path) -> None:
         assert list(volume.iterdir()) == [volume / "lost+found"]
     (volume / "mine").touch()
     assert program("extract", "--empty", str(volume)).returncode == 10
+
+
+def test_empty_writes_nothing_to_a_volume_that_nobody_filled(volume: Path) -> None:
+    before = volume.stat().st_mtime_ns
+    assert program("extract", "--empty", str(volume)).returncode == 0
+    assert volume.stat().st_mtime_ns == before
+    assert list(volume.iterdir()) == [volume / "lost+found"]
 
 
 @pytest.mark.parametrize(
