@@ -105,24 +105,26 @@ class Applier:
 
     async def _create(self, action: Create) -> None:
         meta = action.body["metadata"]
-        namespace, name = meta.get("namespace", ""), meta["name"]
         self.gate()
         try:
-            made = await self._client.create(action.kind, namespace, action.body)
+            made = await self._client.create(action.kind, meta.get("namespace", ""), action.body)
         except ApiError as error:
             if not error.conflict:
                 raise
-            made = await self._own(action.kind, namespace, name, meta["labels"])
+            made = await self._own(action.kind, meta)
         self._fleet.observe(action.kind, "ADDED", made)
 
-    async def _own(self, kind: str, namespace: str, name: str, labels: Json) -> Json:
-        """Read the object that has the name; it is ours only if it carries the same labels."""
+    async def _own(self, kind: str, meta: Json) -> Json:
+        """Read the object that has the name; it is ours only if it says the same of itself."""
+        namespace, name = meta.get("namespace", ""), meta["name"]
         there = await self._client.get(kind, namespace, name)
         if there is None:
             raise Retry("NameTaken", f"{kind} {name} was just deleted", after=1)
-        same = (names.LABEL_COPY, names.LABEL_CACHE_UID, names.LABEL_ROLE)
-        found = there["metadata"].get("labels") or {}
-        if any(found.get(label) != labels[label] for label in same):
+        labels = there["metadata"].get("labels") or {}
+        annotations = there["metadata"].get("annotations") or {}
+        same = all(labels.get(key) == meta["labels"][key] for key in meta["labels"])
+        told = (names.ANNOTATION_CACHE, names.ANNOTATION_DIGEST, names.ANNOTATION_TARGET)
+        if not same or any(annotations.get(key) != meta["annotations"][key] for key in told):
             raise Retry(
                 "NameTaken",
                 f"{kind} {namespace}/{name} exists and is not this Cache's: "
