@@ -73,7 +73,8 @@ def _unpack(registry: Registry, where: Reference, layer: Layer, unpacker: Unpack
             unpacker.layer(tar)
     except Rejected:
         # Bytes that somebody changed on the way look like a bad image, too: only the digest, which
-        # covers all of them, can tell, and then raises Retry in place of this.
+        # covers all of them, can tell, and then raises Retry in place of this. The thread that
+        # read ahead has ended; the stream ends at the size that the manifest gives.
         deque(compressed, maxlen=0)
         raise
 

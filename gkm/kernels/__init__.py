@@ -25,5 +25,8 @@ def required(labels: Mapping[str, str]) -> Framework:
     found = next((one for one in FRAMEWORKS if one.name == name), None)
     if found is None:
         known = ", ".join(one.name for one in FRAMEWORKS)
-        raise Rejected("UnsupportedFramework", f"the image holds a {name} cache, expected {known}")
+        raise Rejected(
+            "UnsupportedFramework",
+            f"the image holds a {name} cache; this version brings {known} caches only",
+        )
     return found

@@ -84,6 +84,28 @@ def test_operator_writes_leases_in_its_own_namespace_only() -> None:
     assert {name for rule in rules("role.yaml") for name in rule["resources"]} == {"leases"}
 
 
+def test_every_rule_says_which_files_need_it() -> None:
+    for name in ("clusterrole.yaml", "role.yaml"):
+        blocks = re.findall(r"((?:^  #.*\n)*)^  - apiGroups:", TEMPLATES[name], re.MULTILINE)
+        assert len(blocks) == len(rules(name))
+        assert all(blocks)
+        for path in re.findall(r"gkm/[\w/]+\.py", "".join(blocks)):
+            assert (ROOT / path).is_file(), path
+
+
+def test_operator_reads_no_more_than_this() -> None:
+    reading = {
+        name: set(rule["verbs"]) & {"get", "list", "watch"}
+        for rule in rules("clusterrole.yaml")
+        for name in rule["resources"]
+    }
+    assert reading["pods"] == reading["namespaces"] == {"list", "watch"}
+    assert reading["customresourcedefinitions"] == {"get"}
+    assert reading["events"] == set()
+    verbs = [(rule.get("resourceNames"), set(rule["verbs"])) for rule in rules("role.yaml")]
+    assert verbs == [(None, {"create"}), (["gkm-operator"], {"get", "patch"})]
+
+
 def test_operator_may_write_exactly_this() -> None:
     reading = {"get", "list", "watch"}
     writes = {

@@ -19,7 +19,7 @@ from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import Volume
 from gkm.oci import media
-from tests.images import Answer, Image, Script, cache_files, scripted, tar
+from tests.images import Image, Script, cache_files, scripted, tar
 
 FILES = {"KEY/add.cubin": b"\x7fELF", "KEY/add.json": b"{}", "top": b"1"}
 
@@ -81,23 +81,6 @@ def test_a_cache_whose_paths_nobody_can_rewrite_is_refused(script: Script, volum
     labels = {"cache.vllm.image/summary": "null", "cache.vllm.image/cache-size-bytes": "1"}
     with pytest.raises(Rejected, match="UnsupportedFramework"):
         run(script, Image([tar([("io.vllm.cache/model", b"m")])], labels=labels), volume)
-
-
-@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-def test_bytes_changed_on_the_way_are_tried_again_and_an_honest_bad_layer_is_not(
-    script: Script, volume: Path, where: float
-) -> None:
-    image = Image([cache_files({"KEY/a": os.urandom(200_000)})])
-    reference = script.add(image)
-    path = max(script.answers, key=lambda one: len(script.answers[one].body))
-    body = bytearray(script.answers[path].body)
-    body[int(len(body) * where)] ^= 0xFF
-    script.answers[path] = Answer(bytes(body))
-    with Volume(volume) as held, pytest.raises(Retry, match="DigestMismatch"):
-        extract(script.registry(), reference, held, "/cache")
-    honest = Image([b"no archive at all" * 100])
-    with pytest.raises(Rejected):
-        run(script, honest, volume)
 
 
 def test_group_files_follow_the_mount_path(script: Script, volume: Path) -> None:
@@ -341,6 +324,65 @@ def test_the_program_says_how_it_ended(script: Script, volume: Path, tmp_path: P
     assert (done.returncode, _reason(log)) == (11, "VolumeError")
 
 
+class Torn(Image):
+    """Its packer stopped early, and its digests are those of what it wrote."""
+
+    def _pack(self, plain: bytes) -> bytes:
+        return super()._pack(plain)[:-9]
+
+
+def flip(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
+
+
+def spoil_header(body: bytes) -> bytes:
+    assert b"ustar" in body  # zstd leaves blocks as they are that do not shrink
+    return body.replace(b"ustar", b"usTar")
+
+
+NOISE = cache_files({"KEY/a": os.urandom(8 << 20)})
+"""More than is read ahead, and it does not shrink."""
+
+
+@pytest.mark.parametrize(
+    ("image", "change", "expected"),
+    [
+        (Image([NOISE]), flip, (11, "DigestMismatch")),
+        (Image([cache_files({"KEY/a": b"kernel " * 9999})]), flip, (11, "DigestMismatch")),
+        (Image([NOISE], layer_type=media.OCI_LAYER_ZSTD), flip, (11, "DigestMismatch")),
+        (Image([NOISE], layer_type=media.OCI_LAYER_ZSTD), spoil_header, (11, "DigestMismatch")),
+        (Image([NOISE]), lambda body: body[:-9], (11, "RegistryUnavailable")),
+        (Image([NOISE]), lambda body: flip(body)[:-9], (11, "RegistryUnavailable")),
+        (Image([NOISE]), bytes, (0, "Extracted")),
+        (Image([b"no archive" * (1 << 20)]), bytes, (10, "BadArchive")),
+        (Torn([NOISE]), bytes, (10, "BrokenLayer")),
+        (Torn([NOISE]), flip, (11, "DigestMismatch")),
+    ],
+    ids=[
+        *("stored", "deflated", "zstd", "tar header", "cut", "changed and cut"),
+        *("unchanged", "honest bad tar", "honest torn layer", "torn and changed"),
+    ],
+)
+def test_bytes_changed_on_the_way_are_tried_again_and_honest_bad_ones_are_not(
+    script: Script,
+    volume: Path,
+    tmp_path: Path,
+    image: Image,
+    change: Callable[[bytes], bytes],
+    expected: tuple[int, str],
+) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    pinned = script.add(image)
+    layer = max(script.answers.values(), key=lambda answer: len(answer.body))
+    layer.body = change(layer.body)
+    common = ("--mount-path", "/cache", "--termination-log", str(log))
+    done = program("extract", pinned, str(volume), *common, host=script.host)
+    assert (done.returncode, _reason(log)) == expected, done.stderr
+    assert (volume / ".gkm" / "complete").exists() == (done.returncode == 0)
+
+
 def _reason(log: Path) -> str:
     outcome = Outcome.parse(log.read_text())
     assert outcome is not None
@@ -361,6 +403,28 @@ def test_empty_writes_nothing_to_a_volume_that_nobody_filled(volume: Path) -> No
     assert program("extract", "--empty", str(volume)).returncode == 0
     assert volume.stat().st_mtime_ns == before
     assert list(volume.iterdir()) == [volume / "lost+found"]
+
+
+def test_empty_needs_no_right_to_write_where_nobody_wrote(volume: Path) -> None:
+    # The kubelet makes a hostPath folder as root's, 0755; the Job is user 1000.
+    root = os.geteuid() == 0
+    volume.chmod(0o755 if root else 0o555)
+    with Volume(volume) as opened:
+        os.seteuid(1000 if root else os.geteuid())
+        try:
+            with pytest.raises(PermissionError):
+                os.mkdir("new", dir_fd=opened.root)
+            opened.empty()
+        finally:
+            os.seteuid(0 if root else os.geteuid())
+    assert list(volume.iterdir()) == [volume / "lost+found"]
+
+
+def test_empty_leaves_foreign_content_alone(volume: Path) -> None:
+    (volume / "thesis.tex").write_text("mine")
+    done = program("extract", "--empty", str(volume))
+    assert (done.returncode, "ForeignContent" in done.stderr) == (10, True)
+    assert content(volume) == {"thesis.tex": b"mine"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""An image that GKM cannot bring is refused when it is looked up, not when a Job runs."""
+
+import asyncio
+
+import pytest
+
+from gkm.api.errors import Rejected
+from gkm.api.names import CACHE, CacheKey
+from gkm.core.image import FRAMEWORKS, ImageFacts
+from gkm.core.view import Trouble
+from gkm.kernels import required
+from gkm.operator.fleet import Memory
+from gkm.operator.resolver import Resolver
+from tests.images import Image, Script, cache_files, scripted
+
+TRITON, VLLM = ({f"cache.{name}.image/summary": "null"} for name in FRAMEWORKS)
+
+
+def test_the_labels_name_the_framework() -> None:
+    assert required(TRITON).name == "triton"
+    assert required({**VLLM, **TRITON}).name == "triton"
+    with pytest.raises(Rejected, match=r"UnsupportedFramework.*vllm.*triton caches only"):
+        required(VLLM)
+    with pytest.raises(Rejected, match="NotACacheImage"):
+        required({"maintainer": "somebody"})
+
+
+def look_up(script: Script, labels: dict[str, str]) -> ImageFacts | Trouble | None:
+    reference = script.add(Image([cache_files({"a": b"1"})], labels=labels))
+    memory = Memory(image=reference)
+    resolver = Resolver(script.registry(), lambda _: None)
+    asyncio.run(resolver.ask(CacheKey(CACHE, "team-a", "kernels"), reference, memory))
+    return memory.resolution
+
+
+def test_the_user_is_told_when_the_image_is_looked_up() -> None:
+    with scripted() as script:
+        assert isinstance(look_up(script, TRITON), ImageFacts)
+        refused = look_up(script, VLLM)
+    assert isinstance(refused, Trouble)
+    assert (refused.reason, refused.final) == ("UnsupportedFramework", True)
