@@ -21,7 +21,7 @@ NAME = "gkm-e2e"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options to run the suite on a cluster that somebody else made."""
     group = parser.getgroup("gkm", "a cluster that exists already")
-    group.addoption("--kubeconfig", type=Path, help="use this cluster and leave it as it was")
+    group.addoption("--kubeconfig", type=Path, help="use this cluster; GKM stays installed on it")
     group.addoption("--registry", help="host:port of a plain-http registry that pods can reach")
     group.addoption("--gkm-image", help="GKM's image, present on the nodes")
     group.addoption("--workload-image", help="the image of examples/workload, likewise")
