@@ -69,7 +69,7 @@ class Informer:
 
     async def _follow(self, version: str, pause: "_Pause") -> None:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
-        until = time.monotonic() + _RELIST_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311
+        until = time.monotonic() + _RELIST_SECONDS * random.uniform(0.8, 1.2)
         while time.monotonic() < until:
             stream = self._client.watch(self.kind, version, selector=self._selector)
             begun = time.monotonic()
@@ -94,4 +94,4 @@ class _Pause:
 
     def next(self) -> float:
         seconds, self._seconds = self._seconds, min(_LONGEST_PAUSE, self._seconds * 2)
-        return seconds * random.uniform(0.5, 1.0)  # noqa: S311
+        return seconds * random.uniform(0.5, 1.0)

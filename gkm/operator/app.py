@@ -137,7 +137,7 @@ class Operator:
                 _log.warning("sweep: %r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+                await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))
 
     def _all(self) -> None:
         for key in self._fleet.all_keys():

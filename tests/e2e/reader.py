@@ -14,7 +14,7 @@ def tree(root: str) -> str:
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118 - the same text runs in the pod
             total.update(os.path.relpath(path, root).encode() + b"\0")
-            with open(path, "rb") as file:  # noqa: PTH123
+            with open(path, "rb") as file:  # noqa: PTH123 - likewise
                 total.update(hashlib.sha256(file.read()).digest())
     return total.hexdigest()
 
