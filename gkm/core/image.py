@@ -149,7 +149,7 @@ def declared_size(labels: Mapping[str, str]) -> int | None:
 
 
 def storage_request(facts: ImageFacts) -> int:
-    """Bytes to ask for when ``spec.storageSize`` is not set (design.md 7)."""
+    """Bytes to ask for when ``spec.storageSize`` is not set."""
     declared = declared_size(facts.labels)
     if declared is None:
         return max(_SMALLEST_CLAIM, facts.layer_bytes * _UNPACKED_PER_PACKED)
