@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
+CLAIM = "PersistentVolumeClaim"
+VOLUME = "PersistentVolume"
+JOB = "Job"
 
 
 @dataclass(frozen=True)

@@ -69,14 +69,12 @@ def _report(
 ) -> rollup.Report:
     cache = view.cache
     if cache is None or cache.deleting:
-        return rollup.Report(
-            pinned.fact,
-            pinned.digest,
-            pinned.image,
-            pinned.size,
-            [(j.copy.ref.target, "", State(explain.DELETING, _leaving(view, j))) for j in judged],
-            [_leaving(view, j) for j in judged],
-        )
+        leaving = [_leaving(view, j) for j in judged]
+        states = [
+            (j.copy.ref.target, "", State(explain.DELETING, why))
+            for j, why in zip(judged, leaving, strict=True)
+        ]
+        return rollup.Report(pinned.fact, pinned.digest, pinned.image, pinned.size, states, leaving)
     states = [_state(view, cache, pinned, target, judged) for target in goals]
     here = {target.namespace for target in goals if not target.obstacle}
     leaving = [

@@ -16,6 +16,7 @@ from gkm.core.explain import State
 from gkm.core.targets import NO_NAMESPACE, SHADOWED
 from gkm.core.view import Cache
 
+_RESOLVING = "Resolving"
 _SERVING = (explain.OUTDATED, explain.EXTRACTED)
 _ORDER_WHILE_NONE_SERVES = (NO_NAMESPACE, explain.DOWNLOADING, explain.PENDING)
 
@@ -76,7 +77,7 @@ def _not_serving(cache: Cache, report: Report, words: list[str]) -> Fact:
     for word in _ORDER_WHILE_NONE_SERVES:
         if word in words:
             return Fact(READY, False, word, _message_of(report, word))
-    if not report.resolved.true and report.resolved.reason != "Resolving":
+    if _refused(report):
         return Fact(READY, False, explain.ERROR, report.resolved.message)
     return Fact(READY, False, explain.PENDING, _why_no_target(cache, report))
 
@@ -96,8 +97,8 @@ def _why_no_target(cache: Cache, report: Report) -> str:
 def _progressing(report: Report) -> Fact:
     if report.leaving:
         return Fact(PROGRESSING, True, "Removing", _first(report.leaving))
-    if report.resolved.reason == "Resolving":
-        return Fact(PROGRESSING, True, "Resolving", report.resolved.message)
+    if report.resolved.reason == _RESOLVING:
+        return Fact(PROGRESSING, True, _RESOLVING, report.resolved.message)
     moving = [
         f"{name}: {state.message}"
         for name, _, state in report.states
@@ -109,12 +110,17 @@ def _progressing(report: Report) -> Fact:
 
 
 def _degraded(report: Report) -> Fact:
-    if not report.resolved.true and report.resolved.reason != "Resolving":
+    if _refused(report):
         return Fact(DEGRADED, True, report.resolved.reason, report.resolved.message)
     message = _message_of(report, explain.ERROR)
     if message:
         return Fact(DEGRADED, True, "CopyFailed", message)
     return Fact(DEGRADED, False, "AsExpected", "no copy has failed")
+
+
+def _refused(report: Report) -> bool:
+    """Whether the image could not be resolved, as opposed to not yet."""
+    return not report.resolved.true and report.resolved.reason != _RESOLVING
 
 
 def _message_of(report: Report, word: str) -> str:
@@ -135,7 +141,7 @@ def pinned(digest: str) -> Fact:
 
 def resolving(image: str) -> Fact:
     """The registry is being asked."""
-    return Fact(RESOLVED, False, "Resolving", f"asking the registry what {image} is")
+    return Fact(RESOLVED, False, _RESOLVING, f"asking the registry what {image} is")
 
 
 def unresolved(reason: str, message: str) -> Fact:

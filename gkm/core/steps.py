@@ -9,18 +9,25 @@ from dataclasses import dataclass
 
 from gkm.api import names
 from gkm.core import objects
-from gkm.core.actions import Action, CheckUse, Create, Delete, DropStaging, Patch, Reserve
+from gkm.core.actions import (
+    CLAIM,
+    JOB,
+    VOLUME,
+    Action,
+    CheckUse,
+    Create,
+    Delete,
+    DropStaging,
+    Patch,
+    Reserve,
+)
 from gkm.core.copy import Claim as ClaimState
 from gkm.core.copy import Observed, Step
 from gkm.core.observe import Copy
 from gkm.core.outcome import EXIT_REJECTED
 from gkm.core.retire import next_list, unused_since_two_lists
 from gkm.core.retry import Failure
-from gkm.core.view import Cache, Claim, Job, JobPod, Settings, Use, Volume
-
-CLAIM = "PersistentVolumeClaim"
-VOLUME = "PersistentVolume"
-JOB = "Job"
+from gkm.core.view import Cache, Child, Claim, Job, JobPod, Settings, Use, Volume
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ def _drop_job(move: Move) -> tuple[Action, ...]:
     jobs = [
         job for job in (move.copy.job, move.copy.emptying) if job is not None and not job.deleting
     ]
-    return tuple(Delete(JOB, j.namespace, j.name, j.uid, move.id) for j in jobs)
+    return tuple(_delete(JOB, job) for job in jobs)
 
 
 def _drop_staging(move: Move) -> tuple[Action, ...]:
@@ -158,11 +165,11 @@ def _drop_staging(move: Move) -> tuple[Action, ...]:
     wanted: list[Action] = [*_drop_job(move), *_drop_unfit_reclaim(move)]
     claim = move.copy.staging
     if claim is not None and not claim.deleting:
-        place = (claim.namespace, claim.name, claim.uid)
         handed_on = move.copy.volume is not None
         if handed_on or not claim.volume:
-            wanted.append(Delete(CLAIM, *place, move.id))
+            wanted.append(_delete(CLAIM, claim))
         else:
+            place = (claim.namespace, claim.name, claim.uid)
             wanted.append(DropStaging(*place, claim.volume, move.id))
     return tuple(wanted)
 
@@ -197,7 +204,7 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
     if claim is not None:
         use = move.ground.uses.get(claim.uid)
         if unused_since_two_lists(use, move.ground.now):
-            wanted.append(Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id))
+            wanted.append(_delete(CLAIM, claim))
         elif use is None or move.ground.now >= next_list(use):
             wanted.append(CheckUse(claim.namespace, claim.name, claim.uid, move.id))
     return tuple(wanted)
@@ -207,7 +214,7 @@ def _drop_unfit_reclaim(move: Move) -> tuple[Action, ...]:
     claim = move.copy.reclaim
     if claim is None or move.seen.reclaim is not ClaimState.UNFIT:
         return ()
-    return (Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id),)
+    return (_delete(CLAIM, claim),)
 
 
 def _reclaim(move: Move) -> tuple[Action, ...]:
@@ -234,10 +241,10 @@ def _discard(move: Move) -> tuple[Action, ...]:
     wanted: list[Action] = []
     volume, claim = move.copy.volume, move.copy.reclaim
     if volume is not None and volume.host_path and not volume.deleting:
-        wanted.append(Delete(VOLUME, "", volume.name, volume.uid, move.id))
+        wanted.append(_delete(VOLUME, volume))
     wanted.extend(_drop_job(move))
     if claim is not None and not claim.deleting:
-        wanted.append(Delete(CLAIM, claim.namespace, claim.name, claim.uid, move.id))
+        wanted.append(_delete(CLAIM, claim))
     return tuple(wanted)
 
 
@@ -250,6 +257,10 @@ def _let_go(move: Move) -> tuple[Action, ...]:
         "annotations": dict.fromkeys(annotations),
     }
     return (Patch(VOLUME, "", move.volume.name, {"metadata": meta}, move.id),)
+
+
+def _delete(kind: str, child: Child) -> Delete:
+    return Delete(kind, child.namespace, child.name, child.uid, child.copy)
 
 
 def _point(volume: Volume, namespace: str, name: str, copy: str) -> Patch:

@@ -13,6 +13,8 @@ from gkm.api import names
 from gkm.api.errors import Retry
 from gkm.core import publish, retire
 from gkm.core.actions import (
+    CLAIM,
+    VOLUME,
     CheckUse,
     Create,
     Delete,
@@ -28,7 +30,6 @@ from gkm.kube.errors import ApiError
 from gkm.operator.fleet import Fleet, Memory
 
 Json = dict[str, Any]
-_CLAIM, _VOLUME = "PersistentVolumeClaim", "PersistentVolume"
 
 
 class NotLeading(Exception):  # noqa: N818 - no failure: the other replica does it
@@ -125,11 +126,7 @@ class Applier:
         same = all(labels.get(key) == meta["labels"][key] for key in meta["labels"])
         told = (names.ANNOTATION_CACHE, names.ANNOTATION_DIGEST, names.ANNOTATION_TARGET)
         if not same or any(annotations.get(key) != meta["annotations"][key] for key in told):
-            raise Retry(
-                "NameTaken",
-                f"{kind} {namespace}/{name} exists and is not this Cache's: "
-                "delete it, or give the Cache another name",
-            )
+            raise _taken(kind, namespace, name)
         return there
 
     async def _patch(
@@ -160,28 +157,24 @@ class Applier:
             self._fleet.observe(kind, "MODIFIED", left)
 
     async def _drop_staging(self, action: DropStaging) -> None:
-        volume = await self._client.get(_VOLUME, "", action.volume)
+        volume = await self._client.get(VOLUME, "", action.volume)
         if volume is not None and _retained_for(volume, action.uid):
             fence = {"resourceVersion": volume["metadata"]["resourceVersion"]}
             body = {"metadata": fence, "spec": {"persistentVolumeReclaimPolicy": "Delete"}}
-            await self._patch(_VOLUME, "", action.volume, body)
-        await self._delete(_CLAIM, action.namespace, action.name, action.uid)
+            await self._patch(VOLUME, "", action.volume, body)
+        await self._delete(CLAIM, action.namespace, action.name, action.uid)
 
     async def _reserve(self, action: Reserve) -> None:
-        staging = await self._client.get(_CLAIM, action.namespace, action.staging)
+        staging = await self._client.get(CLAIM, action.namespace, action.staging)
         if staging is None or "deletionTimestamp" in staging["metadata"]:
             raise Retry("ClaimGone", f"claim {action.staging} was deleted while it was filled")
-        holder = await self._client.get(_CLAIM, action.namespace, action.serving)
+        holder = await self._client.get(CLAIM, action.namespace, action.serving)
         if holder is not None:
-            raise Retry(
-                "NameTaken",
-                f"claim {action.namespace}/{action.serving} exists and is not this copy's: "
-                "delete it, or give the Cache another name",
-            )
-        volume = await self._client.get(_VOLUME, "", action.volume)
+            raise _taken(CLAIM, action.namespace, action.serving)
+        volume = await self._client.get(VOLUME, "", action.volume)
         if volume is None:
             raise Retry("VolumeGone", f"volume {action.volume} is gone")
-        await self._patch(_VOLUME, "", action.volume, publish.reservation(volume, action))
+        await self._patch(VOLUME, "", action.volume, publish.reservation(volume, action))
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
         pods, _ = await self._client.list("Pod", action.namespace)
@@ -194,7 +187,14 @@ class Applier:
             raise NotLeading
 
 
+def _taken(kind: str, namespace: str, name: str) -> Retry:
+    told = "exists and is not this Cache's: delete it, or give the Cache another name"
+    return Retry("NameTaken", f"{kind} {namespace}/{name} {told}")
+
+
 def _retained_for(volume: Json, uid: str) -> bool:
-    held = (volume["spec"].get("claimRef") or {}).get("uid") == uid
-    held = held and publish.provisioned(volume)
-    return held and volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete"
+    """Whether a provisioner made the volume, for this claim, in a class that retains volumes."""
+    spec = volume["spec"]
+    held = (spec.get("claimRef") or {}).get("uid") == uid
+    retained = spec.get("persistentVolumeReclaimPolicy") != "Delete"
+    return held and retained and publish.provisioned(volume)

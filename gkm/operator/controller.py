@@ -113,7 +113,7 @@ class Controller:
 
     async def _report(self, key: CacheKey, wanted: Plan) -> None:
         """Write the status if it differs, and only then say so in events."""
-        cache = self._fleet.view(key).cache
+        cache = self._fleet.cache(key)
         if cache is None or wanted.status is None:
             return
         if wanted.status == cache.status.dump():

@@ -75,6 +75,7 @@ class Fleet:
         self._items: dict[str, dict[str, Item]] = {kind: {} for kind in _PARSERS}
         self._children: dict[CacheKey, dict[str, Item]] = {}
         self._caches: dict[CacheKey, Cache] = {}
+        self._by_name: dict[str, set[CacheKey]] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._gone: dict[str, None] = {}
         self._memory: dict[CacheKey, Memory] = {}
@@ -118,6 +119,10 @@ class Fleet:
         """Every Cache that exists or left children behind."""
         return {*self._caches, *(key for key, items in self._children.items() if items)}
 
+    def cache(self, key: CacheKey) -> Cache | None:
+        """The Cache, if it exists."""
+        return self._caches.get(key)
+
     def memory(self, key: CacheKey) -> Memory:
         """What is remembered of a Cache."""
         return self._memory.setdefault(key, Memory())
@@ -131,7 +136,7 @@ class Fleet:
         return View(
             key=key,
             cache=cache,
-            namespaces={name: ns.deleting for name, ns in self._namespaces.items()},
+            namespaces=self._targets_of(cache),
             shadowed=self._shadowed(key),
             claims=tuple(item for item in items if isinstance(item, Claim)),
             volumes=tuple(item for item in items if isinstance(item, Volume)),
@@ -148,24 +153,37 @@ class Fleet:
         if key not in self._caches and not self._children.get(key):
             self._memory.pop(key, None)
             self._children.pop(key, None)
+            self._by_name.get(key.name, set()).discard(key)
 
     def _shadowed(self, key: CacheKey) -> frozenset[str]:
         if key.kind == CACHE:
             return frozenset()
-        same = (k for k in self._caches if k.kind == CACHE and k.name == key.name)
-        return frozenset(k.namespace for k in same)
+        same = (k for k in self._same_name(key) if k in self._caches)
+        return frozenset(k.namespace for k in same if k.kind == CACHE)
+
+    def _targets_of(self, cache: Cache | None) -> dict[str, bool]:
+        """Of the namespaces that the Cache names and that exist: whether each is terminating."""
+        named = (cache.key.namespace, *cache.spec.workload_namespaces) if cache else ()
+        found = (self._namespaces.get(name) for name in named)
+        return {namespace.name: namespace.deleting for namespace in found if namespace}
+
+    def _same_name(self, key: CacheKey) -> set[CacheKey]:
+        """Keys of other Caches of this name, or of what such Caches left behind."""
+        return self._by_name.get(key.name, set()) - {key}
 
     def _namesakes(self, key: CacheKey) -> frozenset[tuple[str, str]]:
-        others = (items for k, items in self._children.items() if k.name == key.name and k != key)
+        others = (self._children.get(k, {}) for k in self._same_name(key))
         claims = (item for items in others for item in items.values() if isinstance(item, Claim))
         return frozenset((claim.namespace, claim.name) for claim in claims)
 
     def _store(self, kind: str, new: Item) -> None:
         self._items[kind][new.uid] = new
+        if isinstance(new, Namespace):
+            self._namespaces[new.name] = new
+            return
+        self._by_name.setdefault(new.key.name, set()).add(new.key)
         if isinstance(new, Cache):
             self._caches[new.key] = new
-        elif isinstance(new, Namespace):
-            self._namespaces[new.name] = new
         else:
             self._children.setdefault(new.key, {})[new.uid] = new
 
@@ -198,8 +216,8 @@ class Fleet:
             return
         self._concern(item.key)
         if isinstance(item, Cache | Claim):
-            for key in self._caches:
-                if key.name == item.key.name and key != item.key:
+            for key in self._same_name(item.key):
+                if key in self._caches:
                     self._concern(key)
 
 
