@@ -111,6 +111,8 @@ class Fleet:
             return
         if old is not None and not _newer(new.version, old.version):
             return
+        if old is not None and _owner(old) != _owner(new):
+            self._drop(kind, new.uid)
         self._store(kind, new)
         if old is None or replace(old, version=new.version) != new:
             self._announce(new)
@@ -229,6 +231,10 @@ def _parsed(kind: str, obj: Json) -> Item | None:
         meta = obj["metadata"]
         _log.exception("%s %s/%s cannot be read", kind, meta.get("namespace", ""), meta["name"])
         return None
+
+
+def _owner(item: Item) -> CacheKey | None:
+    return None if isinstance(item, Namespace) else item.key
 
 
 def _over(item: Item) -> bool:

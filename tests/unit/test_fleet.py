@@ -158,3 +158,14 @@ def test_a_cache_made_again_under_its_name_inherits_nothing(on: Listening) -> No
     on.observe(CACHE, "DELETED", cache(1))
     on.observe(CACHE, "ADDED", again)
     assert on.fleet.view(KEY).resolution is None
+
+
+def test_a_child_whose_annotation_names_another_cache_leaves_no_ghost(on: Listening) -> None:
+    on.observe("PersistentVolumeClaim", "ADDED", claim(1))
+    moved = claim(2)
+    moved["metadata"]["annotations"]["gkm.io/cache"] = "GKMCache/a/other"
+    assert set(on.observe("PersistentVolumeClaim", "MODIFIED", moved)) == {
+        KEY,
+        CacheKey(CACHE, "a", "other"),
+    }
+    assert on.fleet.view(KEY).claims == ()
