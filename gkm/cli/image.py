@@ -63,7 +63,7 @@ def build(cache: Cache, layout: Layout, title: str, epoch: int) -> Descriptor:
 
 
 def _labels(cache: Cache, title: str, size: int) -> dict[str, str]:
-    """Labels of spec/mcv-format.md 1.4; ``size`` counts the cache's files only."""
+    """The labels that MCV writes; ``size`` counts the cache's files only."""
     name, described = cache.framework.name, cache.description
     labels = {
         label(name, "entry-count"): str(described.entries),

@@ -1,7 +1,7 @@
 """Runs a stream of chunks in its own thread, a bounded number of chunks ahead of its reader.
 
 Hashing, inflating and writing release the interpreter's lock, so two threads nearly halve the time
-of an extraction (spec/performance.md 4.1) and memory stays bounded by the queue.
+of an extraction and memory stays bounded by the queue.
 """
 
 import queue

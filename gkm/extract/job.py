@@ -91,5 +91,5 @@ def _reported(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
 
 
 def say(line: str) -> None:
-    """Write one log line: the operator shows the last one of a long Job."""
+    """Write one log line."""
     print(line, file=sys.stderr, flush=True)

@@ -27,7 +27,7 @@ class Triton:
     name = "triton"
 
     def describe(self, root: Path, files: list[str]) -> Description | None:
-        """Describe the cache by the metadata of its kernels (spec/mcv-format.md 2.2)."""
+        """Describe the cache by the metadata of its kernels."""
         if not any(map(_is_sign, files)):
             return None
         found = [_entry(root / path) for path in sorted(files) if path.endswith(".json")]
@@ -113,7 +113,7 @@ def dummy_key(details: Mapping[str, int | None], backend: str, arch: str, warp_s
     """Return MCV's own fingerprint of a kernel's options, in its form without Triton.
 
     Readers treat it as opaque; it is written because MCV's images have it. Source:
-    spec/mcv-format.md 3.5.
+    MCV's cache package, ``dummytritonkey.go``.
     """
     options = {
         "debug": bool(details.get("debug")),

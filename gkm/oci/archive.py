@@ -1,6 +1,6 @@
 """Reads a tar from a stream, strictly: regular files and directories, or the image is refused.
 
-Not Python's ``tarfile``: that can be escaped and accepts cut archives (spec/reliability.md 3.2).
+Not Python's ``tarfile``: that can be escaped and accepts cut archives.
 Formats: POSIX.1-2001 ustar and pax ("pax Interchange Format"), GNU long names. Nothing is written
 here, and nothing is kept but names and at most one chunk.
 """

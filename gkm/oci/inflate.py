@@ -1,7 +1,7 @@
 """Compressed layer bytes to tar bytes, bounded; gzip by isal, zstd when a layer asks for it.
 
 A layer must be one compression format to its last byte: trailing garbage, a cut stream or a wrong
-checksum refuse the image. isal inflates about twice as fast as zlib (spec/performance.md 4).
+checksum refuse the image. isal inflates about twice as fast as zlib.
 """
 
 from collections.abc import Callable, Iterator
