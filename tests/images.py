@@ -116,8 +116,12 @@ class Script:
         self.answers[f"/v2/{repository}/manifests/{tag}"] = Answer(blobs[name])
         return f"{self.host}/{repository}@{name}"
 
+    @property
+    def settings(self) -> RegistrySettings:
+        return RegistrySettings(plain_http=frozenset({self.host}))
+
     def registry(self) -> Registry:
-        return Registry(RegistrySettings(plain_http=frozenset({self.host})))
+        return Registry(self.settings)
 
 
 @contextlib.contextmanager

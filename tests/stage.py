@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,6 +24,7 @@ from tests.cluster.engine import AnyCluster
 from tests.cluster.kubectl import kubectl
 from tests.cluster.report import Log, step
 
+Json = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 CHART = ROOT / "charts" / "gkm"
@@ -40,8 +43,10 @@ class Stage:
     host_path: str = SHARED_FOLDER
     cluster: AnyCluster | None = None
     """Set where the cluster is our own."""
-    slow_registry: str = ""
-    """The same registry, behind a proxy that hands out layers slowly (end-to-end tests)."""
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """The same registry, behind proxies with a fault each: name to host:port (end-to-end tests)."""
+    ca_bundle: str = ""
+    """The certificate authority of a registry of our own, in PEM."""
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl as admin; raises ClusterError with what it said."""
@@ -62,8 +67,9 @@ class Stage:
             "registry.example.com/gkm:0.1.0": self.gkm_image,
         }
 
-    def cache_reference(self, tag: str) -> str:
-        return f"{self.registry}/gkm/triton-cache:{tag}"
+    def cache_reference(self, tag: str, proxy: str = "") -> str:
+        """The example's cache in the registry, or as one of the proxies offers it."""
+        return f"{self.proxies[proxy] if proxy else self.registry}/gkm/triton-cache:{tag}"
 
 
 def our_own(name: str, nodes: int, log: Log) -> Stage:
@@ -103,14 +109,20 @@ def workload_image(log: Log) -> str:
     return images.build("triton-workload", folder / "Containerfile", inputs, log=log)
 
 
-def install(stage: Stage, log: Log) -> None:
-    """Install the chart as a user does, and wait until the operator leads."""
+def install(stage: Stage, log: Log, **more: Json) -> None:
+    """Install the chart as a user does, and wait until the operator leads.
+
+    ``more`` are values of the chart that take the place of ours.
+    """
     repository, _, tag = stage.gkm_image.rpartition(":")
-    values = {
+    values: Json = {
         "image": {"repository": repository, "tag": tag},
-        "registry": {"plainHttp": [name for name in (stage.registry, stage.slow_registry) if name]},
+        "registry": {
+            "plainHttp": [stage.registry, *stage.proxies.values()],
+            "caBundle": stage.ca_bundle,
+        },
         "hostPath": {"enabled": bool(stage.host_path), "path": stage.host_path or "/unused"},
-    }
+    } | more
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, step(log, "installed the chart"):
         yaml.safe_dump(values, file)
         file.flush()

@@ -46,8 +46,14 @@ ANNOTATION_NUDGE: Final = "gkm.io/nudge"
 """Time (epoch seconds) at which the volume binder was made to look at a claim again."""
 ANNOTATION_PROVISIONER: Final = "pv.kubernetes.io/provisioned-by"
 """Kubernetes' own: a volume without it was made by an administrator, or by GKM."""
+ANNOTATION_DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+"""Kubernetes' own: on the class of claims that name none."""
 ANNOTATION_HOST_PATH: Final = "gkm.io/host-path"
 """On a volume that GKM made: reclaiming it is GKM's work, too."""
+
+SECRETS_FOLDER: Final = "/registry-secrets"
+"""Where the Secrets of ``spec.imagePullSecrets`` are in an extraction pod, each in a folder with
+its number."""
 
 _NAME_LIMIT = 63
 _COPY_ID_LENGTH = 13

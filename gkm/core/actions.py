@@ -85,13 +85,26 @@ class CheckUse:
 
 
 @dataclass(frozen=True)
+class Inquire:
+    """List the events of one claim or Job, live, and note what they say."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    copy: str
+
+
+@dataclass(frozen=True)
 class Resolve:
-    """Ask the registry what ``image`` is."""
+    """Ask the registry what ``image`` is, with the logins of these Secrets."""
 
     image: str
+    secrets: tuple[tuple[str, str], ...] = ()
+    """(namespace, name) of each."""
 
 
-Write = Create | Patch | Delete | DropStaging | Reserve | CheckUse
+Write = Create | Patch | Delete | DropStaging | Reserve | CheckUse | Inquire
 Action = Write | Resolve
 
 

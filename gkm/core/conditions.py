@@ -19,6 +19,9 @@ PROGRESSING = "Progressing"
 RESOLVED = "Resolved"
 DEGRADED = "Degraded"
 
+RESOLVING = "Resolving"
+"""Reason of the condition Resolved while the registry is being asked."""
+
 _LONGEST_MESSAGE = 1024
 
 
@@ -30,6 +33,21 @@ class Fact:
     true: bool
     reason: str
     message: str = ""
+
+
+def pinned(digest: str) -> Fact:
+    """``spec.image`` is resolved."""
+    return Fact(RESOLVED, True, "Pinned", f"the image is {digest}")
+
+
+def resolving(image: str) -> Fact:
+    """The registry is being asked."""
+    return Fact(RESOLVED, False, RESOLVING, f"asking the registry what {image} is")
+
+
+def unresolved(reason: str, message: str) -> Fact:
+    """The registry could not be asked, or said no."""
+    return Fact(RESOLVED, False, reason, message)
 
 
 def merged(

@@ -6,8 +6,10 @@ Conditions, events and the per-namespace status all take their words from here.
 from dataclasses import dataclass
 
 from gkm.core.copy import Phase
+from gkm.core.judge import Judged
 from gkm.core.observe import Copy
-from gkm.core.view import Trouble, Use
+from gkm.core.retry import QUOTA_EXCEEDED
+from gkm.core.view import Trouble, Use, View, Volume
 
 PENDING = "Pending"
 DOWNLOADING = "Downloading"
@@ -20,6 +22,10 @@ DELETING = "Deleting"
 # One text from the first byte until it is served: the last steps take less than a second, and are
 # not worth a write of the status.
 _COPYING = "the image is being copied into the volume"
+_WAITING = {
+    Phase.RETIRING: "an earlier copy is being removed first",
+    Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
+}
 
 
 @dataclass(frozen=True)
@@ -30,20 +36,25 @@ class State:
     message: str = ""
 
 
-def of_copy(one: Copy | None, phase: Phase, trouble: Trouble | None) -> State:
+def of_copy(view: View, one: Judged) -> State:
     """Explain a wanted copy."""
+    copy, phase = one.copy, one.phase
     if phase is Phase.PUBLISHED:
-        return State(EXTRACTED)
-    failure = one.failure if one else None
+        return State(EXTRACTED, _unreachable(copy.volume))
+    failure = copy.failure
     if failure is not None and phase is Phase.FILLING:
         return State(
             ERROR, _failed(failure.reason, failure.message, failure.attempts, failure.final)
         )
-    if trouble is not None:
-        return State(ERROR, f"{trouble.reason}: {trouble.message}")
-    if one is None or phase is Phase.ABSENT:
+    if one.trouble is not None:
+        return State(ERROR, refused(one.trouble))
+    if phase is Phase.ABSENT:
         return State(PENDING, "the volume claim for the extraction is being created")
-    return _waiting(one, phase)
+    if phase is Phase.FILLING:
+        return _filling(view, copy)
+    if phase in (Phase.FILLED, Phase.RESERVED):
+        return State(DOWNLOADING, _COPYING)
+    return State(PENDING, _WAITING.get(phase) or _blocked(view, copy))
 
 
 def of_retiring(one: Copy, use: Use | None) -> str:
@@ -57,9 +68,11 @@ def of_retiring(one: Copy, use: Use | None) -> str:
     if pod is not None and pod.phase == "Failed":
         why = pod.outcome.message if pod.outcome else pod.ended
         return f"volume {one.ref.volume} could not be emptied: {why}"
-    if one.volume is not None and one.volume.phase == "Failed":
+    if pod is not None and pod.waiting:
+        return f"volume {one.ref.volume} is being emptied by pod {pod.name}: {pod.waiting}"
+    if one.volume is not None and one.volume.phase in ("Released", "Failed"):
         name = one.volume.name
-        return f"volume {name} could not be deleted: kubectl describe pv {name} says why"
+        return f"volume {name} is being deleted by its provisioner: kubectl describe pv {name}"
     return f"the copy in namespace {one.ref.target} is being removed"
 
 
@@ -78,21 +91,67 @@ def _some(pods: tuple[str, ...]) -> str:
     return f"{'pod' if len(pods) == 1 else 'pods'} {', '.join(pods[:5])}{more}"
 
 
-def _waiting(one: Copy, phase: Phase) -> State:
-    if phase is Phase.FILLING:
-        pod = one.pod_of(one.job)
-        if pod is not None and pod.waiting:
-            return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
-        return State(DOWNLOADING, _COPYING)
-    messages = {
-        Phase.FILLED: _COPYING,
-        Phase.RESERVED: _COPYING,
-        Phase.BLOCKED: "an object of this name, or its volume, is in other hands or going away",
-        Phase.RETIRING: "an earlier copy is being removed first",
-        Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
-    }
-    word = DOWNLOADING if phase in (Phase.FILLED, Phase.RESERVED) else PENDING
-    return State(word, messages.get(phase, ""))
+def _filling(view: View, copy: Copy) -> State:
+    claim, job, pod = copy.staging, copy.job, copy.pod_of(copy.job)
+    if claim is not None and claim.phase == "Pending":
+        lacking = "" if copy.volume else no_class(view)
+        if lacking and pod is not None and pod.waiting:
+            return State(ERROR, lacking)
+        if claim.uid in view.said and view.said[claim.uid].message:
+            return State(PENDING, f"claim {claim.name}: {view.said[claim.uid].message}")
+    if pod is not None and pod.waiting:
+        return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
+    if pod is None and job is not None and job.uid in view.said and view.said[job.uid].message:
+        return State(PENDING, f"extraction Job {job.name}: {view.said[job.uid].message}")
+    return State(DOWNLOADING, _COPYING)
+
+
+def no_class(view: View) -> str:
+    """Say that the storage class which the Cache asks for does not exist; empty if it does."""
+    wanted = view.cache.spec.storage_class_name if view.cache else None
+    if wanted in view.classes:
+        return ""
+    known = ", ".join(sorted(view.classes)) or "none"
+    again = f"delete the Cache and create it again with one that exists ({known})"
+    if wanted:
+        return f"there is no StorageClass {wanted}: create it, or {again}"
+    if any(found.default for found in view.classes.values()):
+        return ""
+    return (
+        "spec.storageClassName is not set and the cluster has no default StorageClass: "
+        f"make one the default, or {again}"
+    )
+
+
+def refused(trouble: Trouble) -> str:
+    """Say why something could not be done."""
+    said = f"{trouble.reason}: {trouble.message}"
+    return f"{said}; raise the quota" if trouble.reason == QUOTA_EXCEEDED else said
+
+
+def _unreachable(volume: Volume | None) -> str:
+    if volume is None or not volume.nodes:
+        return ""
+    return (
+        f"volume {volume.name} can be reached from nodes with {volume.nodes} only, pods elsewhere "
+        "stay Pending: use storage that all nodes share"
+    )
+
+
+def _blocked(view: View, copy: Copy) -> str:
+    """Say what stands in the way of a copy that may not move."""
+    here, volume = (copy.ref.target, copy.ref.serving), copy.volume
+    going = next((c for c in (copy.serving, copy.staging) if c and c.deleting), None)
+    if going is not None:
+        use = view.uses.get(going.uid)
+        waits = f", which finished {_some(use.finished)} hold up" if use and use.finished else ""
+        return f"claim {going.namespace}/{going.name} is being deleted{waits}"
+    if volume is not None and (volume.deleting or copy.ref.target != volume.claim_namespace):
+        return f"volume {volume.name} is being deleted, or in other hands"
+    holders = [c for c in view.claims if (c.namespace, c.name) == here]
+    uses = [view.uses[c.uid].pods for c in holders if c.uid in view.uses]
+    users = next((f", used by {_some(pods)}" for pods in uses if pods), "")
+    return f"claim {'/'.join(here)} still belongs to another Cache of this name{users}"
 
 
 def _failed(reason: str, message: str, attempts: int, final: bool) -> str:

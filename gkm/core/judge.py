@@ -14,7 +14,7 @@ from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
 from gkm.core.quantity import to_bytes
-from gkm.core.retry import UNAVAILABLE
+from gkm.core.retry import QUOTA_EXCEEDED, UNAVAILABLE
 from gkm.core.targets import Target
 from gkm.core.view import Cache, Settings, Trouble, View
 
@@ -97,13 +97,21 @@ def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) 
     trouble = view.troubles.get(one.ref.id)
     held = trouble is not None and (trouble.final or now < trouble.again)
     step = Step.WAIT if held else life.next_step(seen)
-    shown = trouble if held and _telling(trouble) else None
-    return Judged(one, seen, life.phase(seen), step, shown)
+    phase = life.phase(seen)
+    shown = trouble if held and _telling(trouble, phase) else None
+    return Judged(one, seen, phase, step, shown)
 
 
-def _telling(trouble: Trouble | None) -> bool:
-    """Whether trouble is worth a user's attention: the API server is away now and then."""
-    return trouble is not None and (trouble.reason != UNAVAILABLE or trouble.attempts >= 3)
+def _telling(trouble: Trouble | None, phase: Phase) -> bool:
+    """Whether trouble is worth a user's attention.
+
+    The API server is away now and then, and a quota counts the staging claim for a moment after
+    it made room for the serving claim.
+    """
+    if trouble is None or trouble.attempts >= 3:
+        return trouble is not None
+    passing = trouble.reason == QUOTA_EXCEEDED and phase is Phase.RESERVED
+    return not passing and trouble.reason != UNAVAILABLE
 
 
 def _name_free(view: View, ref: CopyRef) -> bool:

@@ -16,7 +16,8 @@ from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 _EMPTYING_PAUSE = 60.0
 _POD_LAG = 30.0
 """How long after a Job's end the end of its pod is waited for."""
-_BINDER_PATIENCE = 1.0
+_BINDER_PATIENCE = 2.0
+"""Creation times are whole seconds: this is between one and two."""
 _NUDGE_PAUSE, _LONGEST_NUDGE_PAUSE = 0.5, 60.0
 """A nudge works within 0.3 s or not at all; more of them only get into the binder's way."""
 
@@ -163,9 +164,11 @@ def _next_nudge(claim: Claim, volume: Volume) -> float:
     """When to make the binder look at a pending claim (again); never if it has no volume yet.
 
     The binder's workers get into each other's way at either of two points: after the volume was
-    bound, or before; only the first can be told at once from a binder that is still at work.
+    bound, or before; only the first can be told at once from a binder that is still at work, and
+    only for a claim that names its volume (``objects.HOST_PATH_CLASS``).
     """
-    if volume.phase == "Bound" and volume.claim_uid == claim.uid:
+    patient = volume.storage_class == objects.HOST_PATH_CLASS
+    if volume.phase == "Bound" and volume.claim_uid == claim.uid and not patient:
         return claim.nudged + _nudge_pause(claim)
     named = (volume.claim_namespace, volume.claim_name) == (claim.namespace, claim.name)
     if named and volume.claim_uid in ("", claim.uid):

@@ -12,7 +12,7 @@ from gkm.api import names
 from gkm.api.cache import CacheSpec, CacheStatus
 from gkm.api.names import CacheKey
 from gkm.core.outcome import Outcome
-from gkm.core.view import Cache, Claim, Job, JobPod, Namespace, Volume
+from gkm.core.view import Cache, Claim, Job, JobPod, Namespace, StorageClass, Volume
 
 Json = dict[str, Any]
 
@@ -37,6 +37,13 @@ def namespace(obj: Json) -> Namespace:
     meta = obj["metadata"]
     going = "deletionTimestamp" in meta or _status(obj).get("phase") == "Terminating"
     return Namespace(meta["name"], meta["uid"], meta["resourceVersion"], going)
+
+
+def storage_class(obj: Json) -> StorageClass:
+    """Read a storage class."""
+    meta = obj["metadata"]
+    default = _annotations(obj).get(names.ANNOTATION_DEFAULT_CLASS) == "true"
+    return StorageClass(meta["name"], meta["uid"], meta["resourceVersion"], default)
 
 
 def claim(obj: Json) -> Claim | None:
@@ -73,6 +80,7 @@ def volume(obj: Json) -> Volume | None:
         reclaim_policy=spec.get("persistentVolumeReclaimPolicy", "Retain"),
         host_path=_annotations(obj).get(names.ANNOTATION_HOST_PATH, ""),
         provisioned=names.ANNOTATION_PROVISIONER in _annotations(obj),
+        nodes=_reachable_from(spec),
     )
 
 
@@ -153,6 +161,19 @@ def _marks(obj: Json) -> _Marks | None:
         input_hash=annotations.get(names.ANNOTATION_INPUT, ""),
         deleting="deletionTimestamp" in meta,
     )
+
+
+def _reachable_from(spec: Json) -> str:
+    """The nodes of a volume's required node affinity, as ``kubectl describe pv`` says them."""
+    required = (spec.get("nodeAffinity") or {}).get("required") or {}
+    terms = [
+        " and ".join(
+            f"{r['key']} {r['operator'].lower()} ({', '.join(r.get('values') or ())})"
+            for r in (*(term.get("matchExpressions") or ()), *(term.get("matchFields") or ()))
+        )
+        for term in required.get("nodeSelectorTerms") or ()
+    ]
+    return ", or ".join(terms)
 
 
 def _annotations(obj: Json) -> dict[str, str]:

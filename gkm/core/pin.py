@@ -7,7 +7,7 @@ but never an edit or a deletion. While a new image is being looked up, the old p
 
 from dataclasses import dataclass, replace
 
-from gkm.core import rollup
+from gkm.core import conditions
 from gkm.core.conditions import Fact
 from gkm.core.image import ImageFacts, storage_request
 from gkm.core.view import Cache, Trouble, View
@@ -38,16 +38,18 @@ def pin(view: View, now: float) -> Pin:
     if kept.digest and kept.image == cache.spec.image:
         return replace(kept, current=True)
     if isinstance(found, ImageFacts):
-        fact, size = rollup.pinned(found.digest), storage_request(found)
+        fact, size = conditions.pinned(found.digest), storage_request(found)
         return Pin(fact, cache.spec.image, found.digest, size, current=True)
     if isinstance(found, Trouble):
         due = not found.final and now >= found.again
-        return replace(kept, fact=rollup.unresolved(found.reason, found.message), ask=due)
-    return replace(kept, fact=rollup.resolving(cache.spec.image), ask=True)
+        return replace(kept, fact=conditions.unresolved(found.reason, found.message), ask=due)
+    return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True)
 
 
 def _kept(cache: Cache | None) -> Pin:
     if cache is None or not cache.status.resolved_digest:
-        return Pin(rollup.resolving(cache.spec.image if cache else ""))
+        return Pin(conditions.resolving(cache.spec.image if cache else ""))
     status, digest = cache.status, cache.status.resolved_digest
-    return Pin(rollup.pinned(digest), status.resolved_image or "", digest, status.resolved_bytes)
+    return Pin(
+        conditions.pinned(digest), status.resolved_image or "", digest, status.resolved_bytes
+    )

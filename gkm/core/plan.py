@@ -7,7 +7,7 @@ it gives a plan that writes nothing.
 from typing import Any
 
 from gkm.api import names
-from gkm.core import explain, rollup, steps
+from gkm.core import explain, inquire, rollup, steps
 from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Phase, Step
@@ -18,7 +18,7 @@ from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
 from gkm.core.retire import next_list
 from gkm.core.targets import Target, targets
-from gkm.core.view import Cache, Settings, Trouble, Use, View
+from gkm.core.view import Cache, Claim, Job, Settings, Trouble, Use, View
 
 
 def plan(view: View, settings: Settings, now: float) -> Plan:
@@ -47,11 +47,29 @@ def _actions(
         wanted.extend(steps.actions(one.step, steps.Move(one.copy, one.seen, ground)))
     if cache is None:
         return tuple(wanted)
+    wanted.extend(_inquiries(view, judged, now))
     if pinned.ask:
-        wanted.insert(0, Resolve(cache.spec.image))
+        wanted.insert(0, Resolve(cache.spec.image, _secrets(cache, settings)))
     if any(isinstance(action, Create) for action in wanted) and not cache.deleting:
         wanted[:0] = _finalizer(cache, present=True)
     return tuple(wanted)
+
+
+def _inquiries(view: View, judged: tuple[Judged, ...], now: float) -> list[Action]:
+    waiting = _waiting(judged)
+    return [inquire.inquiry(c) for c in waiting if inquire.due(c, view.said.get(c.uid)) <= now]
+
+
+def _waiting(judged: tuple[Judged, ...]) -> list[Claim | Job]:
+    wanted = (one for one in judged if one.phase is Phase.FILLING and one.step is Step.WAIT)
+    found = (inquire.waits(one.copy, one.seen) for one in wanted)
+    return [child for child in found if child is not None]
+
+
+def _secrets(cache: Cache, settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Where the logins are with which the image is looked up."""
+    namespace = cache.key.namespace or settings.namespace
+    return tuple((namespace, secret.name) for secret in cache.spec.image_pull_secrets)
 
 
 def _finalizer(cache: Cache, *, present: bool) -> tuple[Patch, ...]:
@@ -104,11 +122,12 @@ def _wanted_state(
     view: View, cache: Cache, pinned: Pin, target: Target, judged: tuple[Judged, ...]
 ) -> State:
     if not pinned.current:
-        failed = isinstance(view.resolution, Trouble)
-        return State(explain.ERROR if failed else explain.PENDING, pinned.fact.message)
+        if isinstance(view.resolution, Trouble):
+            return State(explain.ERROR, explain.refused(view.resolution))
+        return State(explain.PENDING, pinned.fact.message)
     ref = goal(cache, pinned, target)
     one = next(j for j in judged if j.copy.ref.id == ref.id)
-    return explain.of_copy(one.copy, one.phase, one.trouble)
+    return explain.of_copy(view, one)
 
 
 def _leaving(view: View, one: Judged) -> str:
@@ -131,6 +150,7 @@ def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
 
 def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
     times = [time for one in judged for time in wake(one.copy)]
+    times += [inquire.due(child, view.said.get(child.uid)) for child in _waiting(judged)]
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:
         claim = one.copy.serving

@@ -12,6 +12,7 @@ from gkm.api.errors import Rejected, Retry
 from gkm.core.view import Trouble
 
 UNAVAILABLE = "ApiServerUnavailable"
+QUOTA_EXCEEDED = "QuotaExceeded"
 _FIRST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _MOST_ATTEMPTS = 1_000_000

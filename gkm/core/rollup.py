@@ -11,12 +11,11 @@ from typing import Any
 
 from gkm.api.cache import CacheStatus, NamespaceStatus
 from gkm.core import explain
-from gkm.core.conditions import DEGRADED, PROGRESSING, READY, RESOLVED, Fact, merged
+from gkm.core.conditions import DEGRADED, PROGRESSING, READY, RESOLVING, Fact, merged
 from gkm.core.explain import State
 from gkm.core.targets import NO_NAMESPACE, SHADOWED
 from gkm.core.view import Cache
 
-_RESOLVING = "Resolving"
 _SERVING = (explain.OUTDATED, explain.EXTRACTED)
 _ORDER_WHILE_NONE_SERVES = (NO_NAMESPACE, explain.DOWNLOADING, explain.PENDING)
 
@@ -78,7 +77,8 @@ def _not_serving(cache: Cache, report: Report, words: list[str]) -> Fact:
         if word in words:
             return Fact(READY, False, word, _message_of(report, word))
     if _refused(report):
-        return Fact(READY, False, explain.ERROR, report.resolved.message)
+        reason = report.resolved.reason
+        return Fact(READY, False, explain.ERROR, f"{reason}: {report.resolved.message}")
     return Fact(READY, False, explain.PENDING, _why_no_target(cache, report))
 
 
@@ -97,8 +97,8 @@ def _why_no_target(cache: Cache, report: Report) -> str:
 def _progressing(report: Report) -> Fact:
     if report.leaving:
         return Fact(PROGRESSING, True, "Removing", _first(report.leaving))
-    if report.resolved.reason == _RESOLVING:
-        return Fact(PROGRESSING, True, _RESOLVING, report.resolved.message)
+    if report.resolved.reason == RESOLVING:
+        return Fact(PROGRESSING, True, RESOLVING, report.resolved.message)
     moving = [
         f"{name}: {state.message}"
         for name, _, state in report.states
@@ -115,12 +115,15 @@ def _degraded(report: Report) -> Fact:
     message = _message_of(report, explain.ERROR)
     if message:
         return Fact(DEGRADED, True, "CopyFailed", message)
+    message = _message_of(report, explain.EXTRACTED)
+    if message:
+        return Fact(DEGRADED, True, "NotOnAllNodes", message)
     return Fact(DEGRADED, False, "AsExpected", "no copy has failed")
 
 
 def _refused(report: Report) -> bool:
     """Whether the image could not be resolved, as opposed to not yet."""
-    return not report.resolved.true and report.resolved.reason != _RESOLVING
+    return not report.resolved.true and report.resolved.reason != RESOLVING
 
 
 def _message_of(report: Report, word: str) -> str:
@@ -132,18 +135,3 @@ def _message_of(report: Report, word: str) -> str:
 def _first(messages: Sequence[str]) -> str:
     shown = "; ".join(messages[:3])
     return shown + (f"; and {len(messages) - 3} more" if len(messages) > 3 else "")
-
-
-def pinned(digest: str) -> Fact:
-    """``spec.image`` is resolved."""
-    return Fact(RESOLVED, True, "Pinned", f"the image is {digest}")
-
-
-def resolving(image: str) -> Fact:
-    """The registry is being asked."""
-    return Fact(RESOLVED, False, _RESOLVING, f"asking the registry what {image} is")
-
-
-def unresolved(reason: str, message: str) -> Fact:
-    """The registry could not be asked, or said no."""
-    return Fact(RESOLVED, False, reason, message)

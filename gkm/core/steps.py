@@ -18,6 +18,7 @@ from gkm.core.actions import (
     Create,
     Delete,
     DropStaging,
+    Json,
     Patch,
     Reserve,
 )
@@ -71,6 +72,10 @@ class Move:
         return self.copy.volume
 
 
+_LOG = "see its log"
+_REMEDIES = {"OOMKilled": "raise extraction.resources.limits.memory of GKM's chart"}
+
+
 def actions(step: Step, move: Move) -> tuple[Action, ...]:
     """Give the API writes of a step, in order."""
     build = _BUILDERS.get(step)
@@ -80,15 +85,28 @@ def actions(step: Step, move: Move) -> tuple[Action, ...]:
 def _stage(move: Move) -> tuple[Action, ...]:
     cache = move.cache
     wanted: list[Action] = []
-    if objects.makes_volume(cache.spec, move.ground.settings) and move.copy.volume is None:
+    if objects.makes_volume(cache.spec, move.ground.settings):
         body = objects.host_path_volume(
             cache, move.copy.ref, move.ground.size, move.ground.settings
         )
-        wanted.append(Create(VOLUME, body, move.id))
+        wanted.extend(_made(body, move))
     if move.copy.staging is None:
         body = objects.staging_claim(cache, move.copy.ref, move.ground.size, move.ground.settings)
         wanted.append(Create(CLAIM, body, move.id))
     return tuple(wanted)
+
+
+def _made(body: Json, move: Move) -> tuple[Action, ...]:
+    """Make our volume, or give one that is there the size that is asked for now."""
+    volume, capacity = move.copy.volume, body["spec"]["capacity"]
+    if volume is None:
+        return (Create(VOLUME, body, move.id),)
+    if volume.capacity == capacity["storage"]:
+        return ()
+    ref = objects.claim_ref(move.copy.ref.target, move.copy.ref.staging)
+    fenced = {"resourceVersion": volume.version}
+    patch = {"metadata": fenced, "spec": {"capacity": capacity, "claimRef": ref}}
+    return (Patch(VOLUME, "", volume.name, patch, move.id),)
 
 
 def _rearm(move: Move) -> tuple[Action, ...]:
@@ -149,7 +167,7 @@ def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
     else:
         reason = (pod.ended if pod else "") or job.failed or "Failed"
         code = f" (exit code {pod.exit_code})" if pod and pod.exit_code is not None else ""
-        message = f"the extraction Job ended with {reason}{code}; see its log"
+        message = f"the extraction Job ended with {reason}{code}; {_REMEDIES.get(reason, _LOG)}"
     return Failure(job.uid, job.input_hash, reason, message, 1, now, final)
 
 

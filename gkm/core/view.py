@@ -72,6 +72,8 @@ class Volume(Child):
     host_path: str = ""
     provisioned: bool = False
     """A provisioner made it, and deletes it when its policy says so."""
+    nodes: str = ""
+    """The nodes that can reach it, in words; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,24 @@ class Namespace:
 
 
 @dataclass(frozen=True)
+class StorageClass:
+    """A class of storage, as far as a Cache may ask for it, or for none."""
+
+    name: str
+    uid: str
+    version: str
+    default: bool
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the cluster's own events said last about an object of ours, and when we asked."""
+
+    message: str
+    checked: float
+
+
+@dataclass(frozen=True)
 class Use:
     """What the live pod lists said about one claim. Times are seconds of the caller's clock."""
 
@@ -148,6 +168,8 @@ class Settings:
     host_path: str = ""
     """Folder that all nodes share; set, GKM makes the volumes of Caches without a class itself."""
     registry: str = "{}"
+    resources: str = "{}"
+    """Requests and limits of extraction pods, as the JSON of ``container.resources``."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +180,8 @@ class View:
     cache: Cache | None
     namespaces: Mapping[str, bool] = field(default_factory=dict)
     """Name to "is it terminating?"; a name that is missing does not exist."""
+    classes: Mapping[str, StorageClass] = field(default_factory=dict)
+    """Every storage class of the cluster, by name."""
     shadowed: frozenset[str] = frozenset()
     """Namespaces in which a GKMCache of the same name stands before this ClusterGKMCache."""
     claims: tuple[Claim, ...] = ()
@@ -172,3 +196,5 @@ class View:
     """By the claim's uid."""
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
     """By copy id."""
+    said: Mapping[str, Said] = field(default_factory=dict)
+    """By the uid of a claim or Job."""

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from gkm.api.errors import Rejected, Retry
+from gkm.api.names import SECRETS_FOLDER
 from gkm.arguments import Parser
 from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY, Outcome
 from gkm.extract.job import extract, say
 from gkm.extract.overlay import overlay
 from gkm.extract.volume import Volume
+from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
 from gkm.oci.settings import ENVIRONMENT, RegistrySettings
 
@@ -27,6 +29,9 @@ def extract_main(arguments: Sequence[str]) -> int:
     parser = _parser("extract", "Unpack a cache image onto a volume, completely or not at all.")
     parser.add_argument("--empty", action="store_true", help="remove what GKM put on the volume")
     parser.add_argument("--mount-path", default="", help="where workloads mount the volume")
+    parser.add_argument(
+        "--at-most", type=int, metavar="BYTES", help="refuse a cache that is larger than this"
+    )
     parser.add_argument("image", nargs="?", metavar="REF", help="repository@sha256:...")
     parser.add_argument("volume", type=Path, metavar="DIR", help="where the volume is mounted")
     options = parser.parse_intermixed_args(arguments)
@@ -37,7 +42,7 @@ def extract_main(arguments: Sequence[str]) -> int:
     if not options.image or not options.mount_path.startswith("/"):
         parser.error("REF, DIR and --mount-path with an absolute path are needed")
     return _run(
-        lambda: _extract(options.image, options.volume, options.mount_path),
+        lambda: _extract(options.image, options.volume, options.mount_path, options.at_most),
         options.termination_log,
         digest=options.image.partition("@")[2],
     )
@@ -65,11 +70,12 @@ def _parser(name: str, description: str) -> Parser:
     return parser
 
 
-def _extract(image: str, directory: Path, mount_path: str) -> Outcome:
-    registry = Registry(RegistrySettings.from_json(os.environ.get(ENVIRONMENT, "")))
+def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
+    settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
+    registry = Registry(settings, Keychain.from_folder(Path(SECRETS_FOLDER)))
     say(f"extracting {image}")
     with Volume(directory) as volume:
-        return extract(registry, image, volume, mount_path)
+        return extract(registry, image, volume, mount_path, at_most)
 
 
 def _empty(directory: Path) -> Outcome:

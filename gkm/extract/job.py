@@ -25,11 +25,18 @@ _PROGRESS_SECONDS: Final = 5.0
 _MIB: Final = 1024 * 1024
 
 
-def extract(registry: Registry, reference: str, volume: Volume, mount_path: str) -> Outcome:
+def extract(
+    registry: Registry,
+    reference: str,
+    volume: Volume,
+    mount_path: str,
+    at_most: int | None = None,
+) -> Outcome:
     """Make ``volume`` complete for the image; raises Retry, Rejected or OSError, and it is not.
 
-    ``reference`` carries a digest; ``mount_path`` is where workloads will mount the volume. A
-    volume that is already complete for both is left as it is.
+    ``reference`` carries a digest; ``mount_path`` is where workloads will mount the volume;
+    ``at_most`` is the number of bytes that the cache may have. A volume that is already complete
+    for the first two is left as it is.
     """
     started = time.monotonic()
     where = Reference.parse(reference)
@@ -37,13 +44,15 @@ def extract(registry: Registry, reference: str, volume: Volume, mount_path: str)
         raise Rejected("BadReference", f"'{reference}' has no digest; a Job extracts exact bytes")
     marker = volume.marker()
     if marker is None or (marker.digest, marker.mountPath) != (where.digest, mount_path):
-        marker = _fill(registry, where, volume, mount_path)
+        marker = _fill(registry, where, volume, mount_path, at_most)
     seconds = round(time.monotonic() - started, 3)
     message = f"{marker.files} files, {marker.bytes} bytes"
     return Outcome("Extracted", message, marker.digest, marker.bytes, marker.files, seconds)
 
 
-def _fill(registry: Registry, where: Reference, volume: Volume, mount_path: str) -> Marker:
+def _fill(
+    registry: Registry, where: Reference, volume: Volume, mount_path: str, at_most: int | None
+) -> Marker:
     image = registry.image(str(where))
     layers = readable_layers(image)
     packed = sum(layer.size for layer, _ in layers)
@@ -52,7 +61,7 @@ def _fill(registry: Registry, where: Reference, volume: Volume, mount_path: str)
         volume.begin()
         volume.check_room(needed)
         with closing(Tree(volume.root)) as tree:
-            unpacker = Unpacker(image.config.labels, tree, mount_path)
+            unpacker = Unpacker(image.config.labels, tree, mount_path, at_most)
             for layer in layers:
                 _unpack(registry, where, layer, unpacker)
             unpacker.check()

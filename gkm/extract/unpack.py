@@ -23,13 +23,16 @@ class Unpacker:
     ``bytes`` and ``files`` count the cache's regular files as the archive holds them.
     """
 
-    def __init__(self, labels: Mapping[str, str], tree: Tree, mount_path: str) -> None:
+    def __init__(
+        self, labels: Mapping[str, str], tree: Tree, mount_path: str, at_most: int | None
+    ) -> None:
         self._framework = required(labels)
         name = self._framework.name
         self._prefix, self._manifest = content_prefix(name), manifest_path(name)
         self._declared = declared_size(labels)
         self._tree = tree
         self._mount_path = mount_path
+        self._at_most = at_most
         self.bytes = 0
         self.files = 0
 
@@ -52,6 +55,13 @@ class Unpacker:
                 f"the image's label promises {self._declared} bytes, it holds {self.bytes}",
             )
 
+    def _too_large(self) -> Rejected:
+        size = f"{self._declared}" if self._declared else f"more than {self._at_most}"
+        return Rejected(
+            "TooLarge",
+            f"the cache has {size} bytes, spec.storageSize allows {self._at_most}: raise it",
+        )
+
     def _place(self, member: Member, archive: Archive) -> None:
         path = member.name.removeprefix(self._prefix)
         if path.partition("/")[0] in RESERVED:
@@ -61,6 +71,8 @@ class Unpacker:
             return
         self.files += 1
         self.bytes += member.size
+        if self._at_most is not None and self.bytes > self._at_most:
+            raise self._too_large()
         if not self._framework.is_relocated(path):
             self._tree.file(path, archive.data())
             return

@@ -6,6 +6,7 @@ most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there.
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import aiohttp
@@ -20,7 +21,8 @@ _CONNECTIONS = 24
 _REQUEST_SECONDS = 30
 _WATCH_SECONDS = 290
 _SILENCE_SECONDS = 70
-"""Bookmarks come about once a minute: a watch that is silent for longer is dead."""
+"""Bookmarks come about once a minute, but for a kind of which the API server has seen no change
+since it started: a watch that is silent for longer is dead, or as good as dead."""
 _PAGE = 500
 
 _CORE = {
@@ -29,9 +31,11 @@ _CORE = {
     "Pod": "pods",
     "Namespace": "namespaces",
     "Event": "events",
+    "Secret": "secrets",
 }
 _OTHER = {
     "Job": "/apis/batch/v1/jobs",
+    "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
 }
@@ -100,11 +104,15 @@ class Client:
             raise
 
     async def list(
-        self, kind: str, namespace: str = "", *, selector: str = ""
+        self, kind: str, namespace: str = "", *, selector: str = "", fields: str = ""
     ) -> tuple[list[Json], str]:
-        """List in pages; returns the objects and the resourceVersion to watch from."""
+        """List in pages; returns the objects and the resourceVersion to watch from.
+
+        ``selector`` picks by labels, ``fields`` by fields, both on the server.
+        """
         found: list[Json] = []
         query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._send("GET", path(kind, namespace), query=query)
             found.extend(page.get("items") or ())
@@ -114,17 +122,20 @@ class Client:
             query["continue"] = more
 
     async def watch(
-        self, kind: str, version: str, *, selector: str = ""
+        self, kind: str, version: str, *, selector: str = "", seconds: float = _WATCH_SECONDS
     ) -> AsyncIterator[tuple[str, Json]]:
-        """Yield (type, object) from ``version`` on until the server ends the stream.
+        """Yield (type, object) from ``version`` on until the stream ends, or falls silent.
 
-        Raises ApiError for an ERROR event (410: list again), TimeoutError if the stream is silent.
+        The server ends it after ``seconds``, and of its own accord after a few minutes. Whoever
+        watches again from the last version has missed nothing.
+
+        Raises ApiError for an ERROR event (410: list again).
         """
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(_WATCH_SECONDS),
+            "timeoutSeconds": str(max(1, min(_WATCH_SECONDS, int(seconds)))),
         } | ({"labelSelector": selector} if selector else {})
         limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_SILENCE_SECONDS)
         async with self._request("GET", path(kind), query=query, timeout=limits) as reply:
@@ -192,10 +203,11 @@ def _error(status: Json, reply: aiohttp.ClientResponse | None = None) -> ApiErro
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Split a stream into lines of any length: aiohttp's own reader has a limit."""
+    """Split a stream into lines of any length, as aiohttp does not; silence ends it."""
     rest = b""
-    async for chunk in stream.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line.strip():
-                yield line
+    with suppress(TimeoutError):
+        async for chunk in stream.iter_any():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                if line.strip():
+                    yield line

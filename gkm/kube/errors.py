@@ -1,8 +1,9 @@
 """What the API server answers when it does not do what was asked."""
 
 from gkm.api.errors import Rejected, Retry
-from gkm.core.retry import UNAVAILABLE
+from gkm.core.retry import QUOTA_EXCEEDED, UNAVAILABLE
 
+_FORBIDDEN = 403
 _TOO_MANY = 429
 _SERVER = 500
 
@@ -37,6 +38,8 @@ class ApiError(Exception):
         """Say what helps: everything may heal, but for input that the API server finds invalid."""
         if self.status in (400, 422):
             return Rejected(self.reason, self.message)
+        if self.status == _FORBIDDEN and "exceeded quota" in self.message:
+            return Retry(QUOTA_EXCEEDED, self.message)
         busy = self.status == _TOO_MANY or self.status >= _SERVER
         reason = UNAVAILABLE if busy else self.reason
         return Retry(reason, self.message, after=self.after)

@@ -21,8 +21,6 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SHORTEST_WATCH = 1.0
-_RELIST_SECONDS = 600.0
-"""A gap that nobody noticed is repaired after this long at the latest."""
 
 
 class Receiver(Protocol):
@@ -36,9 +34,14 @@ class Receiver(Protocol):
 
 
 class Informer:
-    """Feeds a receiver with one kind, optionally only the objects that a selector picks."""
+    """Feeds a receiver with one kind, optionally only the objects that a selector picks.
 
-    def __init__(self, client: Client, kind: str, receiver: Receiver, selector: str = "") -> None:
+    Every ``resync`` seconds it lists again, which repairs a gap that nobody noticed.
+    """
+
+    def __init__(
+        self, client: Client, kind: str, receiver: Receiver, *, resync: float, selector: str = ""
+    ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
         """Set once the first complete list was taken."""
@@ -47,6 +50,7 @@ class Informer:
         self._client = client
         self._receiver = receiver
         self._selector = selector
+        self._resync = resync
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -69,16 +73,19 @@ class Informer:
 
     async def _follow(self, version: str, pause: "_Pause") -> None:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
-        until = time.monotonic() + _RELIST_SECONDS * random.uniform(0.8, 1.2)
-        while time.monotonic() < until:
-            stream = self._client.watch(self.kind, version, selector=self._selector)
-            begun = time.monotonic()
+        until = time.monotonic() + self._resync * random.uniform(0.8, 1.2)
+        while (begun := time.monotonic()) < until:
+            seconds = until - begun
+            stream = self._client.watch(
+                self.kind, version, selector=self._selector, seconds=seconds
+            )
             async for event, obj in stream:
                 pause.reset()
                 self.progress = time.monotonic()
                 version = obj["metadata"]["resourceVersion"]
                 if event != "BOOKMARK":
                     self._receiver.observe(self.kind, event, obj)
+            self.progress = time.monotonic()  # the server took the watch, and had nothing to say
             if time.monotonic() - begun < _SHORTEST_WATCH:
                 await asyncio.sleep(_SHORTEST_WATCH)
 

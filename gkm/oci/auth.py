@@ -1,7 +1,7 @@
 """Answers a registry's ``WWW-Authenticate`` challenge: basic, or a bearer token.
 
-Source: the distribution project's token specification. Which credentials belong to which image is
-decided by the caller; nothing is kept here.
+Source: the distribution project's token specification. A password goes to the registry's own host
+or to the token service that this host names, and nowhere else.
 """
 
 import base64
@@ -10,55 +10,117 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from gkm.api.errors import Rejected
+from gkm.api.errors import Retry
+from gkm.core.image import Reference
 from gkm.oci import manifest
-from gkm.oci.http import Transport, unavailable
-from gkm.oci.settings import Credentials, RegistrySettings
+from gkm.oci.http import Answer, Transport, unavailable
+from gkm.oci.keychain import Credentials, Keychain
+from gkm.oci.settings import RegistrySettings
 
+REFUSED: Final = (401, 403)
 _PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
+_MOST_PROBLEMS: Final = 3
 
 
-def answer_challenge(
-    challenge: str, transport: Transport, settings: RegistrySettings, who: Credentials | None
-) -> str | None:
-    """Return the ``Authorization`` header that the challenge asks for; None if we have none.
-
-    Raises Retry when the token service does not answer, Rejected(Unauthorized) when it says no.
-    """
-    scheme, _, rest = challenge.partition(" ")
-    if scheme.lower() == "basic":
-        return basic(who) if who else None
-    if scheme.lower() != "bearer":
-        return None
-    return _bearer(dict(_PARAMETER.findall(rest)), transport, settings, who)
+def unauthorized(where: Reference, why: str) -> Retry:
+    """Make the error for an image that is not shown to us; a login may be corrected any time."""
+    return Retry("Unauthorized", f"registry {where.registry} does not show '{where}': {why}")
 
 
-def basic(who: Credentials) -> str:
-    """Return the value of an ``Authorization`` header with user name and password."""
+class Doorman:
+    """Fetches with the logins of one keychain, and remembers which one opened which repository."""
+
+    def __init__(
+        self, transport: Transport, settings: RegistrySettings, keychain: Keychain
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._keychain = keychain
+        self._opened: dict[tuple[str, str], tuple[Credentials | None, str]] = {}
+
+    def get(self, where: Reference, url: str, headers: Mapping[str, str]) -> Answer:
+        """Fetch ``url``; if the registry asks who we are, with each login until it accepts one.
+
+        Raises Retry(Unauthorized) if it accepts none, Retry(RegistryUnavailable) if it or its
+        token service does not answer, Rejected(BadRedirect). Other answers are the caller's.
+        """
+        place = (where.registry, where.repository)
+        last, known = self._opened.get(place, (None, ""))
+        answer = self._fetch(url, headers, known)
+        if answer.status != 401 or not _is_own(answer, url):
+            return answer
+        with answer:
+            challenge = answer.header("WWW-Authenticate")
+        logins = self._keychain.logins(*place)
+        for who in sorted(logins or (None,), key=lambda one: one != last):
+            fresh = self._authorization(where, challenge, who)
+            if not fresh:
+                continue
+            answer = self._fetch(url, headers, fresh)
+            if answer.status not in REFUSED or not _is_own(answer, url):
+                self._opened[place] = (who, fresh)
+                return answer
+            answer.close()
+        raise unauthorized(where, _nobody_let_in(where, len(logins), self._keychain.problems))
+
+    def _fetch(self, url: str, headers: Mapping[str, str], authorization: str) -> Answer:
+        ours = {"Authorization": authorization} if authorization else {}
+        return self._transport.get(url, {**headers, **ours})
+
+    def _authorization(self, where: Reference, challenge: str, who: Credentials | None) -> str:
+        """Return the header that the challenge asks for; empty if this login gets none."""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "basic":
+            return _basic(who) if who else ""
+        if scheme.lower() == "bearer":
+            return self._bearer(where, dict(_PARAMETER.findall(rest)), who)
+        raise unauthorized(
+            where, f"it wants a login by '{scheme[:40]}', GKM knows Basic and Bearer"
+        )
+
+    def _bearer(
+        self, where: Reference, parameters: Mapping[str, str], who: Credentials | None
+    ) -> str:
+        realm = parameters.get("realm", "")
+        parts = urlsplit(realm)
+        if parts.scheme != self._settings.scheme(parts.netloc):
+            raise unauthorized(where, f"it wants a token from '{realm[:200]}', which is no https")
+        asked = {key: parameters[key] for key in ("service", "scope") if key in parameters}
+        headers = {"Authorization": _basic(who)} if who else {}
+        # No redirects: whoever answers here may get the password.
+        with self._transport.get(f"{realm}?{urlencode(asked)}", headers, redirects=0) as answer:
+            if answer.status in (400, *REFUSED):
+                return ""
+            if answer.status != 200:
+                raise unavailable(realm, f"the token service answers {answer.status}")
+            found = manifest.load(answer.body(_LARGEST_ANSWER), "token")
+        token = found.get("token") or found.get("access_token")
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise unavailable(realm, "the token service answers without a token")
+        return f"Bearer {token}"
+
+
+def _basic(who: Credentials) -> str:
     return "Basic " + base64.b64encode(f"{who.username}:{who.password}".encode()).decode()
 
 
-def _bearer(
-    parameters: Mapping[str, str],
-    transport: Transport,
-    settings: RegistrySettings,
-    who: Credentials | None,
-) -> str:
-    realm = parameters.get("realm", "")
-    parts = urlsplit(realm)
-    if parts.scheme != settings.scheme(parts.netloc):
-        raise Rejected("Unauthorized", f"the registry asks for a token from '{realm}': no https")
-    asked = {key: parameters[key] for key in ("service", "scope") if key in parameters}
-    headers = {"Authorization": basic(who)} if who else {}
-    # No redirects: whoever answers here may get the password.
-    with transport.get(f"{realm}?{urlencode(asked)}", headers, redirects=0) as answer:
-        if answer.status in (400, 401, 403):
-            raise Rejected("Unauthorized", f"the token service {parts.netloc} refuses us")
-        if answer.status != 200:
-            raise unavailable(realm, f"the token service answers {answer.status}")
-        found = manifest.load(answer.body(_LARGEST_ANSWER), "token")
-    token = found.get("token") or found.get("access_token")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise unavailable(realm, "the token service answers without a token")
-    return f"Bearer {token}"
+def _is_own(answer: Answer, url: str) -> bool:
+    """Whether the registry itself answers; where it redirects to, nobody is told a password."""
+    return urlsplit(answer.url).netloc == urlsplit(url).netloc
+
+
+def _nobody_let_in(where: Reference, logins: int, problems: tuple[str, ...]) -> str:
+    """Say what was tried and what to do."""
+    tried = f"the {logins} logins of spec.imagePullSecrets were refused"
+    advice = "correct the Secret, or spec.image if it does not exist"
+    if logins == 1:
+        tried = "the login of spec.imagePullSecrets was refused"
+    if not logins:
+        tried = "there is no login for it in spec.imagePullSecrets"
+        advice = (
+            f"name a Secret there with a login for {where.registry} and create it wherever the"
+            " image is read, or correct spec.image if it does not exist"
+        )
+    unread = f" ({'; '.join(problems[:_MOST_PROBLEMS])})" if problems else ""
+    return f"{tried}{unread}; {advice}"

@@ -62,6 +62,11 @@ class Answer:
                 raise Rejected("BadImage", f"{self.url} is larger than {limit} bytes")
         return bytes(found)
 
+    def close(self) -> None:
+        """Let go of the connection, read or not."""
+        self._raw.close()
+        self._connection.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -71,8 +76,7 @@ class Answer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._raw.close()
-        self._connection.close()
+        self.close()
 
 
 class Transport:
@@ -85,18 +89,20 @@ class Transport:
         """Fetch ``url``, following redirects; never answers with a redirect.
 
         Authorization goes to the first host only. Raises Retry(RegistryUnavailable) for network
-        failures and Rejected(BadRedirect) for a redirect to a place where GKM does not go.
+        failures, an unknown certificate authority among them, and Rejected(BadRedirect) for a
+        redirect to a place where GKM does not go.
         """
         for _ in range(redirects + 1):
             answer = self._once(url, headers)
             if answer.status not in _REDIRECTS:
                 return answer
             with answer:
-                target = _redirect_target(url, answer.header("Location"))
+                target = self._redirect_target(url, answer.header("Location"))
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
             url = target
-        raise Rejected("BadRedirect", f"more than {redirects} redirects, the last to {url}")
+        host = urlsplit(url).netloc
+        raise Rejected("BadRedirect", f"more than {redirects} redirects, the last to {host}")
 
     def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
         connection = None
@@ -111,7 +117,7 @@ class Transport:
         except (*_FAILURES, ValueError) as error:  # ValueError: a URL that none of these can be
             if connection:
                 connection.close()
-            raise unavailable(url, error) from error
+            raise unavailable(url, _in_words(error)) from error
 
     def _connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
         if scheme == "http":
@@ -120,16 +126,33 @@ class Transport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._settings.ca_file)
+        context = ssl.create_default_context()
+        self._settings.trust(context)
+        return context
+
+    def _redirect_target(self, source: str, location: str) -> str:
+        """Return the absolute URL; raises Rejected unless it is HTTP, as safe as ``source``.
+
+        What follows the host is not repeated: a signed URL is as good as a password.
+        """
+        old = urlsplit(source)
+        try:
+            target = urljoin(source, location)
+            new = urlsplit(target)
+        except ValueError:
+            raise Rejected("BadRedirect", f"{old.netloc} redirects to what is no URL") from None
+        downgrade = new.scheme == "http" and old.scheme == "https"
+        if downgrade or new.scheme not in ("https", self._settings.scheme(new.netloc)):
+            where = f"{new.scheme}://{new.netloc}"
+            raise Rejected(
+                "BadRedirect", f"{old.netloc} redirects to {where}: GKM does not go there"
+            )
+        return target
 
 
-def _redirect_target(source: str, location: str) -> str:
-    """Return the absolute URL; raises Rejected unless it is HTTP, with TLS if ``source`` has it."""
-    try:
-        target = urljoin(source, location)
-        new = urlsplit(target).scheme
-    except ValueError:
-        raise Rejected("BadRedirect", f"{source} redirects to '{location}', no URL") from None
-    if new not in ("http", "https") or (urlsplit(source).scheme == "https" and new == "http"):
-        raise Rejected("BadRedirect", f"{source} redirects to {target}, where GKM does not go")
-    return target
+def _in_words(error: Exception) -> object:
+    """Explain what a setting of GKM can help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        advice = "an authority of your own belongs into the chart's registry.caBundle"
+        return f"its certificate is not trusted: {error.verify_message}; {advice}"
+    return error

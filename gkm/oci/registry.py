@@ -7,21 +7,23 @@ nothing else. It only reads; pushing is ``gkm.cli.push``.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 from gkm.api.errors import Rejected, Retry
 from gkm.core.image import ImageFacts, Reference, framework
 from gkm.oci import manifest as documents
 from gkm.oci import media
-from gkm.oci.auth import answer_challenge
+from gkm.oci.auth import REFUSED, Doorman, unauthorized
 from gkm.oci.http import Answer, Transport, unavailable
+from gkm.oci.keychain import Keychain
 from gkm.oci.manifest import Config, Descriptor, Manifest
-from gkm.oci.settings import Credentials, RegistrySettings
+from gkm.oci.settings import RegistrySettings
 
 LARGEST_DOCUMENT: Final = 4 * 1024 * 1024
 _ACCEPT: Final = ", ".join(sorted(media.MANIFESTS | media.INDEXES))
 _DOCKER_HUB_API: Final = "registry-1.docker.io"
+_NO_LOGINS: Final = Keychain()
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,16 @@ class Image:
 
 
 class Registry:
-    """Reads images; one instance may serve several threads.
+    """Reads images with the logins of one keychain; one instance may serve several threads."""
 
-    ``credentials`` maps a reference's registry (``docker.io``, ``localhost:5000``) to a login.
-    """
-
-    def __init__(
-        self,
-        settings: RegistrySettings,
-        credentials: Mapping[str, Credentials] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, settings: RegistrySettings, keychain: Keychain = _NO_LOGINS) -> None:
         self._settings = settings
-        self._credentials = credentials
-        self._transport = Transport(settings)
-        self._authorization: dict[str, str] = {}
+        self._doorman = Doorman(Transport(settings), settings, keychain)
 
     def resolve(self, reference: str) -> ImageFacts:
         """Look up what ``reference`` is now.
 
-        Raises Retry(RegistryUnavailable), Rejected(BadReference, ImageNotFound, Unauthorized,
+        Raises Retry(RegistryUnavailable, ImageNotFound, Unauthorized), Rejected(BadReference,
         BadImage, NotACacheImage).
         """
         image = self.image(reference)
@@ -118,20 +111,8 @@ class Registry:
         return f"{self._settings.scheme(host)}://{host}/v2/{where.repository}/{path}"
 
     def _get(self, where: Reference, url: str, headers: Mapping[str, str]) -> Answer:
-        """Fetch; on a challenge once more with authorization. Status 200, or it raises."""
-        key = f"{where.registry}/{where.repository}"
-        known = self._authorization.get(key)
-        answer = self._transport.get(
-            url, {**headers, **({"Authorization": known} if known else {})}
-        )
-        if answer.status == 401:
-            with answer:
-                challenge = answer.header("WWW-Authenticate")
-            who = self._credentials.get(where.registry)
-            fresh = answer_challenge(challenge, self._transport, self._settings, who)
-            if fresh:
-                self._authorization[key] = fresh
-                answer = self._transport.get(url, {**headers, "Authorization": fresh})
+        """Fetch with whatever login it takes. Status 200, or it raises."""
+        answer = self._doorman.get(where, url, headers)
         if answer.status != 200:
             with answer:
                 raise _failure(answer, where)
@@ -140,14 +121,11 @@ class Registry:
 
 def _failure(answer: Answer, where: Reference) -> Rejected | Retry:
     status = answer.status
-    if status in (401, 403):
-        return Rejected(
-            "Unauthorized",
-            f"registry {where.registry} refuses to show '{where}': it does not exist,"
-            " or it needs other credentials (spec.imagePullSecrets)",
-        )
+    if status in REFUSED:
+        host = urlsplit(answer.url).netloc
+        return unauthorized(where, f"{host} answers {status}, and GKM has no login to give it")
     if status == 404:
-        return Rejected("ImageNotFound", f"image '{where}' is not in registry {where.registry}")
+        return Retry("ImageNotFound", f"image '{where}' is not in registry {where.registry}")
     if status == 429 or status >= 500:
         after = answer.header("Retry-After")
         seconds = float(after) if after.isascii() and after.isdigit() else None

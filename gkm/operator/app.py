@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 import aiohttp
 import kopf
@@ -26,11 +27,10 @@ from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
-from gkm.oci.registry import Registry
 from gkm.oci.settings import RegistrySettings
 from gkm.operator.apply import Applier
 from gkm.operator.controller import Controller
-from gkm.operator.fleet import CHILDREN, Fleet
+from gkm.operator.fleet import CHILDREN, SURROUNDINGS, Fleet
 from gkm.operator.handlers import register
 from gkm.operator.handlers import settings as kopf_settings
 from gkm.operator.queue import WorkQueue
@@ -38,7 +38,6 @@ from gkm.operator.resolver import Resolver
 
 _log = logging.getLogger(__name__)
 _WORKERS = 4
-_SWEEP_SECONDS = 600.0
 _RETRY_SECONDS = 5.0
 _PROBES = "http://0.0.0.0:8080/healthz"
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
@@ -65,14 +64,16 @@ def _settings() -> Settings:
         image_pull_policy=os.environ.get("GKM_IMAGE_PULL_POLICY", "IfNotPresent"),
         host_path=os.environ.get("GKM_HOST_PATH", ""),
         registry=registry.to_json(),
+        resources=os.environ.get("GKM_EXTRACTION_RESOURCES", "{}"),
     )
 
 
 class Operator:
     """All parts, wired; ``run`` runs them until a signal comes."""
 
-    def __init__(self, settings: Settings, access: Access, client: Client) -> None:
+    def __init__(self, settings: Settings, access: Access, client: Client, resync: float) -> None:
         self._access = access
+        self._resync = resync
         self._stop = asyncio.Event()
         self._client = client
         self._queue: WorkQueue[CacheKey] = WorkQueue()
@@ -80,15 +81,16 @@ class Operator:
         self._identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
         place = (settings.namespace, "gkm-operator")
         self._lease = Lease(client, *place, self._identity, on_lead=self._all)
-        self._informers = [Informer(client, "Namespace", self._fleet)]
-        self._informers += [Informer(client, kind, self._fleet, _SELECTOR) for kind in CHILDREN]
-        registry = Registry(RegistrySettings.from_json(settings.registry))
+        follow = partial(Informer, client, receiver=self._fleet, resync=resync)
+        self._informers = [follow(kind) for kind in SURROUNDINGS]
+        self._informers += [follow(kind, selector=_SELECTOR) for kind in CHILDREN]
+        registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,
             self._fleet,
             self._queue,
             Applier(client, self._fleet, self._lease.valid),
-            Resolver(registry, self._queue.add),
+            Resolver(client, registries, self._queue.add),
         )
 
     async def run(self) -> None:
@@ -137,7 +139,7 @@ class Operator:
                 _log.warning("sweep: %r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))
+                await asyncio.sleep(self._resync * random.uniform(0.8, 1.2))
 
     def _all(self) -> None:
         for key in self._fleet.all_keys():
@@ -168,5 +170,6 @@ class Operator:
 
 async def _run(settings: Settings) -> None:
     access = find()
+    resync = float(os.environ.get("GKM_RESYNC_SECONDS", "600"))
     async with Client(access) as client:
-        await Operator(settings, access, client).run()
+        await Operator(settings, access, client, resync).run()

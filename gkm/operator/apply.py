@@ -4,6 +4,7 @@ Every write is gated by the Lease, and its answer goes into the fleet at once. W
 says no to becomes ``Retry`` or ``Rejected`` here; what to do about that is the controller's.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from typing import Any
 
 from gkm.api import names
 from gkm.api.errors import Retry
-from gkm.core import publish, retire
+from gkm.api.meta import RESOURCES
+from gkm.core import inquire, publish, retire
 from gkm.core.actions import (
     CLAIM,
     VOLUME,
@@ -20,6 +22,7 @@ from gkm.core.actions import (
     Delete,
     DropStaging,
     Event,
+    Inquire,
     Patch,
     Reserve,
     Write,
@@ -30,6 +33,7 @@ from gkm.kube.errors import ApiError
 from gkm.operator.fleet import Fleet, Memory
 
 Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 class NotLeading(Exception):  # noqa: N818 - no failure: the other replica does it
@@ -64,6 +68,8 @@ class Applier:
                     await self._reserve(action)
                 case CheckUse():
                     await self._check_use(action, memory)
+                case Inquire():
+                    await self._inquire(action, memory)
         except ApiError as error:
             raise error.word() from error
 
@@ -138,7 +144,8 @@ class Applier:
         except ApiError as error:
             if not error.conflict:
                 raise
-            await self._look_again(kind, namespace, name)
+            if kind not in RESOURCES:  # a Cache's news come by themselves, and soon
+                await self._look_again(kind, namespace, name)
             raise Outdated from error
         self._fleet.observe(kind, "MODIFIED", made)
 
@@ -180,6 +187,15 @@ class Applier:
         pods, _ = await self._client.list("Pod", action.namespace)
         earlier = memory.uses.get(action.uid)
         memory.uses[action.uid] = retire.noted(earlier, pods, action.claim, time.time())
+
+    async def _inquire(self, action: Inquire, memory: Memory) -> None:
+        mine = f"involvedObject.uid={action.uid}"
+        try:
+            events, _ = await self._client.list("Event", action.namespace, fields=mine)
+        except ApiError as error:  # what is only for the explanation must not hold up the copy
+            _log.warning("events of %s/%s: %r", action.namespace, action.name, error)
+            events = []
+        memory.said[action.uid] = inquire.heard(events, action.name, time.time())
 
     def gate(self) -> None:
         """Raise NotLeading unless the Lease is ours now."""

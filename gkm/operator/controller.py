@@ -86,7 +86,7 @@ class Controller:
         moved = False
         for action in wanted.actions:
             if isinstance(action, Resolve):
-                moved |= await self._resolver.ask(key, action.image, memory)
+                moved |= await self._resolver.ask(key, action, memory)
             elif action.copy not in failed:
                 moved = True
                 if not await self._apply(key, action, memory):

@@ -20,6 +20,8 @@ from gkm.core.view import (
     Job,
     JobPod,
     Namespace,
+    Said,
+    StorageClass,
     Trouble,
     Use,
     View,
@@ -28,12 +30,13 @@ from gkm.core.view import (
 
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
-Item = Cache | Claim | Volume | Job | JobPod | Namespace
+Item = Cache | Claim | Volume | Job | JobPod | Namespace | StorageClass
 
 _PARSERS: dict[str, Callable[[Json], Item | None]] = {
     CACHE: partial(parse.cache, CACHE),
     CLUSTER_CACHE: partial(parse.cache, CLUSTER_CACHE),
     "Namespace": parse.namespace,
+    "StorageClass": parse.storage_class,
     "PersistentVolumeClaim": parse.claim,
     "PersistentVolume": parse.volume,
     "Job": parse.job,
@@ -41,6 +44,8 @@ _PARSERS: dict[str, Callable[[Json], Item | None]] = {
 }
 CHILDREN = ("PersistentVolumeClaim", "PersistentVolume", "Job", "Pod")
 """Kinds that carry our labels; informers select by them."""
+SURROUNDINGS = ("Namespace", "StorageClass")
+"""Kinds that belong to others, and are followed whole."""
 _REMEMBERED_DELETIONS = 10_000
 
 
@@ -55,12 +60,13 @@ class Memory:
     attempts: int = 0
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
+    said: dict[str, Said] = field(default_factory=dict)
 
     def follow(self, cache: Cache) -> None:
         """An edit makes every attempt start anew; another image makes a new question."""
         if cache.uid != self.uid:
             self.uid, self.generation, self.image = cache.uid, 0, ""
-            self.uses = {}
+            self.uses, self.said = {}, {}
         if cache.generation != self.generation:
             self.generation, self.attempts, self.troubles = cache.generation, 0, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
@@ -77,6 +83,7 @@ class Fleet:
         self._caches: dict[CacheKey, Cache] = {}
         self._by_name: dict[str, set[CacheKey]] = {}
         self._namespaces: dict[str, Namespace] = {}
+        self._classes: dict[str, StorageClass] = {}
         self._gone: dict[str, None] = {}
         self._memory: dict[CacheKey, Memory] = {}
 
@@ -139,6 +146,7 @@ class Fleet:
             key=key,
             cache=cache,
             namespaces=self._targets_of(cache),
+            classes=self._classes,
             shadowed=self._shadowed(key),
             claims=tuple(item for item in items if isinstance(item, Claim)),
             volumes=tuple(item for item in items if isinstance(item, Volume)),
@@ -148,6 +156,7 @@ class Fleet:
             resolution=memory.resolution,
             uses=dict(memory.uses),
             troubles=dict(memory.troubles),
+            said=dict(memory.said),
         )
 
     def forget_if_gone(self, key: CacheKey) -> None:
@@ -183,6 +192,9 @@ class Fleet:
         if isinstance(new, Namespace):
             self._namespaces[new.name] = new
             return
+        if isinstance(new, StorageClass):
+            self._classes = self._classes | {new.name: new}
+            return
         self._by_name.setdefault(new.key.name, set()).add(new.key)
         if isinstance(new, Cache):
             self._caches[new.key] = new
@@ -206,11 +218,18 @@ class Fleet:
         elif isinstance(old, Namespace):
             if self._namespaces.get(old.name) == old:
                 del self._namespaces[old.name]
+        elif isinstance(old, StorageClass):
+            if self._classes.get(old.name) == old:
+                self._classes = {n: c for n, c in self._classes.items() if n != old.name}
         else:
             self._children[old.key].pop(uid, None)
         self._announce(old)
 
     def _announce(self, item: Item) -> None:
+        if isinstance(item, StorageClass):
+            for key in self._caches:
+                self._concern(key)
+            return
         if isinstance(item, Namespace):
             for key, cache in self._caches.items():
                 if item.name in (key.namespace, *cache.spec.workload_namespaces):
@@ -234,7 +253,7 @@ def _parsed(kind: str, obj: Json) -> Item | None:
 
 
 def _owner(item: Item) -> CacheKey | None:
-    return None if isinstance(item, Namespace) else item.key
+    return None if isinstance(item, Namespace | StorageClass) else item.key
 
 
 def _over(item: Item) -> bool:

@@ -7,14 +7,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import aiohttp
+
 from gkm.api.errors import Rejected, Retry
 from gkm.api.names import CacheKey
+from gkm.core.actions import Resolve
 from gkm.core.image import ImageFacts
-from gkm.core.retry import trouble
+from gkm.core.retry import UNAVAILABLE, trouble
 from gkm.core.view import Trouble
 from gkm.kernels import required
+from gkm.kube.client import Client
+from gkm.kube.errors import ApiError
 from gkm.oci.registry import Registry
+from gkm.oci.settings import RegistrySettings
 from gkm.operator.fleet import Memory
+from gkm.operator.logins import keychain
 
 _log = logging.getLogger(__name__)
 _THREADS = 4
@@ -25,20 +32,23 @@ _PATIENCE = 1.0
 class Resolver:
     """One question per Cache at a time; answers go into the Cache's memory."""
 
-    def __init__(self, registry: Registry, answered: Callable[[CacheKey], None]) -> None:
-        self._registry = registry
+    def __init__(
+        self, client: Client, settings: RegistrySettings, answered: Callable[[CacheKey], None]
+    ) -> None:
+        self._client = client
+        self._settings = settings
         self._answered = answered
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
         self._asked: dict[CacheKey, asyncio.Task[None]] = {}
 
-    async def ask(self, key: CacheKey, image: str, memory: Memory) -> bool:
-        """Ask for ``image``; True if the answer is there already, else it comes later.
+    async def ask(self, key: CacheKey, question: Resolve, memory: Memory) -> bool:
+        """Ask what an image is; True if the answer is there already, else it comes later.
 
         Raises whatever a bug of ours raised in the asking.
         """
         task = self._asked.get(key)
         if task is None:
-            task = asyncio.create_task(self._resolve(image, memory))
+            task = asyncio.create_task(self._resolve(question, memory))
             self._asked[key] = task
             task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
@@ -53,15 +63,25 @@ class Resolver:
             _log.error("bug while resolving for %s", key, exc_info=task.exception())
         self._answered(key)
 
-    async def _resolve(self, image: str, memory: Memory) -> None:
-        loop = asyncio.get_running_loop()
+    async def _resolve(self, question: Resolve, memory: Memory) -> None:
         answer: ImageFacts | Trouble
         try:
-            work = partial(self._registry.resolve, image)
-            answer = await loop.run_in_executor(self._pool, work)
-            required(answer.labels)
+            answer = await self._look_up(question)
         except (Retry, Rejected) as word:
             old = memory.resolution if isinstance(memory.resolution, Trouble) else None
             answer = trouble(old, word, time.time())
-        if memory.image == image:
+        if memory.image == question.image:
             memory.resolution = answer
+
+    async def _look_up(self, question: Resolve) -> ImageFacts:
+        try:
+            logins = await keychain(self._client, question.secrets)
+        except ApiError as error:
+            raise error.word() from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retry(UNAVAILABLE, f"{question.secrets} cannot be read: {error!r}") from error
+        registry = Registry(self._settings, logins)
+        loop = asyncio.get_running_loop()
+        facts = await loop.run_in_executor(self._pool, registry.resolve, question.image)
+        required(facts.labels)
+        return facts

@@ -4,8 +4,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.e2e import reader
 from tests.stage import Stage
 
 Json = dict[str, Any]
@@ -16,6 +18,14 @@ _RESTRICTED: Json = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
+
+
+_READER = Path(reader.__file__).read_text()
+
+
+def reading(rounds: int) -> list[str]:
+    """The command of a pod that reads the whole cache so often and prints what it saw."""
+    return ["/opt/gkm/bin/python", "-c", _READER, "/cache", str(rounds)]
 
 
 def eventually(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:

@@ -1,6 +1,9 @@
 """One cluster for the whole suite: ours, or the one that ``--kubeconfig`` names."""
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -11,9 +14,10 @@ import pytest
 
 from tests import stage as staging
 from tests.cluster.engine import down
-from tests.e2e import slow_registry
+from tests.e2e import private_registry, proxies, reader
 from tests.e2e.actors import Actors
-from tests.stage import Stage
+from tests.e2e.private_registry import PrivateRegistry
+from tests.stage import ROOT, Stage
 
 NAME = "gkm-e2e"
 
@@ -34,8 +38,8 @@ def _say(line: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def stage(pytestconfig: pytest.Config) -> Iterator[Stage]:
-    """A cluster with GKM installed."""
+def bare(pytestconfig: pytest.Config) -> Iterator[Stage]:
+    """A cluster, its registry and its images, without GKM."""
     option = pytestconfig.getoption
     if option("--kubeconfig"):
         needed = ("--registry", "--gkm-image", "--workload-image")
@@ -51,12 +55,25 @@ def stage(pytestconfig: pytest.Config) -> Iterator[Stage]:
         )
     else:
         made = staging.our_own(NAME, 2, _say)
-    made = replace(made, slow_registry=slow_registry.start(made))
-    staging.install(made, _say)
     yield made
-    slow_registry.stop(made)
     if made.cluster is not None and not option("--keep"):
         down(NAME, _say)
+
+
+@pytest.fixture(scope="session")
+def private(bare: Stage) -> Iterator[PrivateRegistry]:
+    """The same registry, behind a login and an authority of its own."""
+    yield private_registry.start(bare)
+    private_registry.stop(bare)
+
+
+@pytest.fixture(scope="session")
+def stage(bare: Stage, private: PrivateRegistry) -> Iterator[Stage]:
+    """A cluster with GKM installed."""
+    made = replace(proxies.start(bare), ca_bundle=private.ca_pem)
+    staging.install(made, _say)
+    yield made
+    proxies.stop(made)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +86,34 @@ def compiled(stage: Stage) -> str:
         return staging.pack_and_push(stage, cache, "v1")
 
 
+@pytest.fixture(scope="session")
+def other_image(stage: Stage) -> str:
+    """A second image, of another kernel; ``repository@digest``."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        staging.compile_kernels(cache, "--kernels", "extra")
+        return staging.pack_and_push(stage, cache, "v2")
+
+
+@pytest.fixture(scope="session")
+def expected(stage: Stage, compiled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of what the image holds, as extracted on this machine."""
+    target = tmp_path_factory.mktemp("extracted")
+    settings = json.dumps({"plainHttp": [stage.registry]})
+    command = [
+        sys.executable,
+        "-m",
+        "gkm",
+        "extract",
+        compiled,
+        str(target),
+        "--mount-path",
+        "/cache",
+    ]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "GKM_REGISTRY": settings}, check=True)
+    return reader.tree(str(target))
+
+
 @pytest.fixture
 def actors(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Actors]:
     """Namespaces, pods and Caches of one test; gone, and seen to be gone, when it ends."""
@@ -76,3 +121,29 @@ def actors(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Actors]:
     made = Actors(stage, prefix=f"t{zlib.crc32(unique.encode()):08x}")
     yield made
     made.clean()
+
+
+@pytest.fixture
+def log(stage: Stage) -> Path:
+    """The API server's audit log."""
+    audit = getattr(stage.cluster, "audit_log", None)
+    if audit is None:
+        pytest.skip("only a cluster of our own keeps an audit log")
+    return Path(audit)
+
+
+_LAST = ("test_uninstall.py", "test_rbac.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back on the others runs after them."""
+    items.sort(key=lambda item: _LAST.index(item.path.name) if item.path.name in _LAST else -1)
+
+
+@pytest.fixture
+def whole_suite(request: pytest.FixtureRequest) -> None:
+    """Skip unless every file of this folder ran, and nothing was left out."""
+    ran = {item.path.name for item in request.session.items}
+    every = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    if ran != every or request.config.getoption("-k"):
+        pytest.skip("looks at the whole suite's requests")

@@ -1,20 +1,15 @@
 """A Cache becomes volumes that pods see complete or not at all, and leaves nothing behind."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.e2e import reader
-from tests.e2e.actors import Actors, eventually
-from tests.stage import ROOT, Stage
+from tests.e2e import proxies
+from tests.e2e.actors import Actors, eventually, reading
+from tests.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
-READER = Path(reader.__file__).read_text()
 CLASSES = {"made by GKM": None, "provisioned": "shared"}
 
 
@@ -22,29 +17,6 @@ def storage(name: str) -> dict[str, str]:
     """The part of a spec that asks for this kind of volume."""
     chosen = CLASSES[name]
     return {"storageClassName": chosen} if chosen else {}
-
-
-def reading(rounds: int) -> list[str]:
-    return ["/opt/gkm/bin/python", "-c", READER, "/cache", str(rounds)]
-
-
-@pytest.fixture(scope="session")
-def expected(stage: Stage, compiled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Hash of what the image holds, as extracted on this machine."""
-    target = tmp_path_factory.mktemp("extracted")
-    settings = json.dumps({"plainHttp": [stage.registry]})
-    command = [
-        sys.executable,
-        "-m",
-        "gkm",
-        "extract",
-        compiled,
-        str(target),
-        "--mount-path",
-        "/cache",
-    ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "GKM_REGISTRY": settings}, check=True)
-    return reader.tree(str(target))
 
 
 @pytest.mark.parametrize("volumes", CLASSES)
@@ -84,7 +56,7 @@ def test_pods_from_before_during_and_after_never_see_a_part_of_a_slow_extraction
 ) -> None:
     here = actors.namespace("slow")
     actors.pod(here, "before", "kernels", reading(20))
-    image = stage.cache_reference("v1").replace(stage.registry, stage.slow_registry)
+    image = stage.cache_reference("v1", proxy=proxies.SLOW)
     actors.cache(here, "kernels", image=image, **storage(volumes))
     actors.wait_ready("gkmcache", here, "kernels", "Downloading")
     for number in range(4):
@@ -128,15 +100,6 @@ def test_a_cache_whose_extraction_cannot_run_says_so_and_is_deleted_without_a_tr
     actors.wait_clean()
 
 
-def test_a_namespace_that_is_missing_is_named_and_served_once_it_exists(actors: Actors) -> None:
-    late = f"{actors.prefix}-late"
-    name = actors.cluster_cache("late", workloadNamespaces=[late])
-    found = actors.wait_ready("clustergkmcache", "", name, "NoNamespace")
-    assert late in found["message"]
-    actors.namespace("late")
-    actors.wait_ready("clustergkmcache", "", name)
-
-
 def test_a_namespace_that_leaves_the_list_is_cleaned_and_the_others_stay(actors: Actors) -> None:
     stays, leaves = actors.namespace("stays"), actors.namespace("leaves")
     name = actors.cluster_cache("moves", workloadNamespaces=[stays, leaves])
@@ -144,16 +107,6 @@ def test_a_namespace_that_leaves_the_list_is_cleaned_and_the_others_stay(actors:
     eventually("both claims", lambda: _claims(actors, name) == [leaves, stays])
     actors.cluster_cache("moves", workloadNamespaces=[stays])
     eventually("one claim", lambda: _claims(actors, name) == [stays])
-
-
-def test_an_image_that_does_not_exist_is_said_and_the_right_one_heals_it(actors: Actors) -> None:
-    here = actors.namespace("typo")
-    actors.cache(here, "kernels", image=actors.stage.cache_reference("no-such-tag"))
-    found = actors.wait_ready("gkmcache", here, "kernels", "Error")
-    assert "no-such-tag" in found["message"]
-    assert "Warning" in actors.stage.kubectl("get", "events", "-n", here)
-    actors.cache(here, "kernels")
-    actors.wait_ready("gkmcache", here, "kernels")
 
 
 def test_columns_show_the_state_and_leave_agents_numbers_blank(actors: Actors) -> None:

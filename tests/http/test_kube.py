@@ -180,7 +180,7 @@ async def test_a_watch_may_end_in_any_way_and_the_picture_stays_right(
 
     picture = Picture()
     async with client_of(handler) as client:
-        task = asyncio.create_task(Informer(client, "Pod", picture).run())
+        task = asyncio.create_task(Informer(client, "Pod", picture, resync=600).run())
         for _ in range(200):
             if "watched" in picture.names:
                 break

@@ -70,10 +70,11 @@ def test_every_value_has_a_comment() -> None:
             assert before.lstrip().startswith("#"), line
 
 
-def test_operator_may_read_no_secret_and_make_no_pod() -> None:
+def test_operator_may_read_secrets_by_name_only_and_make_no_pod() -> None:
     for rule in rules("clusterrole.yaml") + rules("role.yaml"):
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
-        assert "secrets" not in rule["resources"]
+        if "secrets" in rule["resources"]:
+            assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"])
         if "pods" in rule["resources"]:
             assert set(rule["verbs"]) == {"list", "watch"}
 
@@ -101,7 +102,9 @@ def test_operator_reads_no_more_than_this() -> None:
     }
     assert reading["pods"] == reading["namespaces"] == {"list", "watch"}
     assert reading["customresourcedefinitions"] == {"get"}
-    assert reading["events"] == set()
+    assert reading["storageclasses"] == {"list", "watch"}
+    assert reading["events"] == {"list"}
+    assert reading["secrets"] == {"get"}
     verbs = [(rule.get("resourceNames"), set(rule["verbs"])) for rule in rules("role.yaml")]
     assert verbs == [(None, {"create"}), (["gkm-operator"], {"get", "patch"})]
 
@@ -135,6 +138,7 @@ def test_crds_named_in_rbac_are_ours() -> None:
 def test_operator_gets_its_whole_environment() -> None:
     found = re.findall(r"- name: (GKM_\w+)", TEMPLATES["deployment.yaml"])
     assert sorted(found) == [
+        "GKM_EXTRACTION_RESOURCES",
         "GKM_HOST_PATH",
         "GKM_IDENTITY",
         "GKM_IMAGE",
@@ -142,4 +146,5 @@ def test_operator_gets_its_whole_environment() -> None:
         "GKM_LOG_LEVEL",
         "GKM_NAMESPACE",
         "GKM_REGISTRY",
+        "GKM_RESYNC_SECONDS",
     ]

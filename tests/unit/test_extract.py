@@ -280,7 +280,7 @@ def test_nothing_is_written_outside_whatever_the_archive_says(
     root.mkdir(parents=True)
     descriptor = os.open(root, os.O_RDONLY)
     tree = Tree(descriptor)
-    unpacker = Unpacker({"cache.triton.image/summary": ""}, tree, "/cache")
+    unpacker = Unpacker({"cache.triton.image/summary": ""}, tree, "/cache", None)
     try:
         unpacker.layer(iter([bytes(raw)]))
     except Rejected:
@@ -317,7 +317,7 @@ def test_the_program_says_how_it_ended(script: Script, volume: Path, tmp_path: P
     absent = pinned.replace("k/c", "k/absent")
     common = ("--mount-path", "/other", *common[2:])
     done = program("extract", absent, str(volume), *common, host=script.host)
-    assert (done.returncode, _reason(log)) == (10, "ImageNotFound")
+    assert (done.returncode, _reason(log)) == (11, "ImageNotFound")
     done = program("extract", pinned, str(volume), *common)
     assert (done.returncode, _reason(log)) == (11, "RegistryUnavailable")
     done = program("extract", pinned, str(tmp_path / "none"), *common, host=script.host)

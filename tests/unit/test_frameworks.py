@@ -6,9 +6,12 @@ import pytest
 
 from gkm.api.errors import Rejected
 from gkm.api.names import CACHE, CacheKey
+from gkm.core.actions import Resolve
 from gkm.core.image import FRAMEWORKS, ImageFacts
 from gkm.core.view import Trouble
 from gkm.kernels import required
+from gkm.kube.access import Access
+from gkm.kube.client import Client
 from gkm.operator.fleet import Memory
 from gkm.operator.resolver import Resolver
 from tests.images import Image, Script, cache_files, scripted
@@ -28,8 +31,10 @@ def test_the_labels_name_the_framework() -> None:
 def look_up(script: Script, labels: dict[str, str]) -> ImageFacts | Trouble | None:
     reference = script.add(Image([cache_files({"a": b"1"})], labels=labels))
     memory = Memory(image=reference)
-    resolver = Resolver(script.registry(), lambda _: None)
-    asyncio.run(resolver.ask(CacheKey(CACHE, "team-a", "kernels"), reference, memory))
+    nobody = Client(Access("http://127.0.0.1:1", ""))  # without Secrets it is not asked
+    resolver = Resolver(nobody, script.settings, lambda _: None)
+    key, question = CacheKey(CACHE, "team-a", "kernels"), Resolve(reference)
+    asyncio.run(resolver.ask(key, question, memory))
     return memory.resolution
 
 

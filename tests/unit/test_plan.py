@@ -53,7 +53,7 @@ def test_a_plan_without_a_change_writes_nothing(settings: object) -> None:
     assert world.writes == before
 
 
-def test_a_claim_that_the_binder_forgot_is_nudged_once_a_second_has_passed() -> None:
+def test_a_claim_that_the_binder_forgot_is_nudged_once_after_two_seconds() -> None:
     world = World(settings=ON_HOST)
     world.settle()
     world.finish()
@@ -61,7 +61,7 @@ def test_a_claim_that_the_binder_forgot_is_nudged_once_a_second_has_passed() -> 
     begun = len(world.writes)
     world.settle()
     assert world.writes[begun:] == []
-    world.now += 1
+    world.now += 2
     world.settle()
     assert world.writes[begun:] == ["patch PersistentVolumeClaim"]
     world.bind("kernels")
@@ -124,7 +124,10 @@ def test_an_unknown_image_is_an_error_and_makes_no_child() -> None:
     world = World(resolution=Trouble("ImageNotFound", "no such tag", 0.0, final=True))
     world.settle()
     assert world.children() == []
-    assert (world.ready["reason"], world.ready["message"]) == ("Error", "a: no such tag")
+    assert (world.ready["reason"], world.ready["message"]) == (
+        "Error",
+        "a: ImageNotFound: no such tag",
+    )
 
 
 def test_a_registry_that_is_down_is_asked_again_and_delays_no_deletion() -> None:

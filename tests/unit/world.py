@@ -13,13 +13,14 @@ from typing import Any
 
 from gkm.api import names
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
-from gkm.core import parse, publish, retire
+from gkm.core import inquire, parse, publish, retire
 from gkm.core.actions import (
     Action,
     CheckUse,
     Create,
     Delete,
     DropStaging,
+    Inquire,
     Patch,
     Plan,
     Reserve,
@@ -28,7 +29,18 @@ from gkm.core.actions import (
 from gkm.core.image import ImageFacts
 from gkm.core.outcome import Outcome
 from gkm.core.plan import plan
-from gkm.core.view import Claim, Job, JobPod, Settings, Trouble, Use, View, Volume
+from gkm.core.view import (
+    Claim,
+    Job,
+    JobPod,
+    Said,
+    Settings,
+    StorageClass,
+    Trouble,
+    Use,
+    View,
+    Volume,
+)
 
 Json = dict[str, Any]
 DIGEST = "sha256:" + "ab" * 32
@@ -45,6 +57,7 @@ _PARSERS = {
     "Pod": parse.job_pod,
 }
 Place = tuple[str, str, str]
+STANDARD = StorageClass("standard", "uid-class", "1", default=True)
 
 
 @dataclass
@@ -62,6 +75,10 @@ class World:
     uses: dict[str, Use] = field(default_factory=dict)
     users: list[Json] = field(default_factory=list)
     troubles: dict[str, Trouble] = field(default_factory=dict)
+    classes: dict[str, StorageClass] = field(default_factory=lambda: {"standard": STANDARD})
+    events: dict[str, list[Json]] = field(default_factory=dict)
+    """What Kubernetes says of an object, by its name."""
+    said: dict[str, Said] = field(default_factory=dict)
     writes: list[str] = field(default_factory=list)
     version: int = 0
 
@@ -122,26 +139,26 @@ class World:
     def end_job(self, outcome: Outcome | None, *, code: int = 0, namespace: str = "a") -> None:
         """End the namespace's only Job, with what it had to say."""
         job = next(o for o in self.all("Job") if o["metadata"]["namespace"] == namespace)
-        meta = job["metadata"]
         ended: Json = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
         if outcome is not None:
             ended["message"] = outcome.to_json()
-        owner = [{"kind": "Job", "uid": meta["uid"]}]
-        self._put(
-            {
-                "kind": "Pod",
-                "metadata": {
-                    **job["spec"]["template"]["metadata"],
-                    "name": f"{meta['name']}-x",
-                    "namespace": namespace,
-                    "ownerReferences": owner,
-                },
-                "status": {
-                    "phase": "Succeeded" if code == 0 else "Failed",
-                    "containerStatuses": [{"state": {"terminated": ended}}],
-                },
-            }
-        )
+        phase = "Succeeded" if code == 0 else "Failed"
+        status = {"phase": phase, "containerStatuses": [{"state": {"terminated": ended}}]}
+        self.put_pod(job, status)
+
+    def put_pod(self, job: Json, status: Json) -> None:
+        """Make a Job's pod, or change its status."""
+        meta = {
+            **job["spec"]["template"]["metadata"],
+            "name": f"{job['metadata']['name']}-x",
+            "namespace": job["metadata"]["namespace"],
+            "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"]}],
+        }
+        self._put({"kind": "Pod", "metadata": meta, "status": status})
+
+    def change(self, obj: Json) -> None:
+        """Change an object as somebody else would."""
+        self._put(obj)
 
     def finish(self, digest: str = DIGEST, *, namespace: str = "a") -> None:
         """Bind the staging claim and let the Job succeed."""
@@ -168,6 +185,7 @@ class World:
             key=self.key,
             cache=parse.cache(self.key.kind, cache) if cache else None,
             namespaces=self.namespaces,
+            classes=self.classes,
             shadowed=self.shadowed,
             claims=tuple(o for o in parsed if isinstance(o, Claim)),
             volumes=tuple(o for o in parsed if isinstance(o, Volume)),
@@ -176,6 +194,7 @@ class World:
             resolution=self.resolution,
             uses=self.uses,
             troubles=self.troubles,
+            said=self.said,
         )
 
     @property
@@ -225,6 +244,8 @@ class World:
                 self._put(_merged(volume, publish.reservation(volume, action)))
             case CheckUse(namespace, claim, uid, _):
                 self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
+            case Inquire(_, _, name, uid, _):
+                self.said[uid] = inquire.heard(self.events.get(name, []), name, self.now)
             case Resolve():
                 raise AssertionError("the test gave no resolution")
 

@@ -13,6 +13,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{- /* What runs before `helm uninstall` takes anything away; it stays if it fails, for its log. */}}
+{{- define "gkm.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{- /* GKM's own image. */}}
 {{- define "gkm.image" -}}
 {{- if .Values.image.digest -}}

@@ -1,4 +1,4 @@
-"""Runs inside the cluster: passes requests on to a registry, large answers slowly."""
+"""Runs inside the cluster: passes requests on to a registry, with one fault."""
 
 import sys
 import time
@@ -10,14 +10,17 @@ _PIECE, _PAUSE = 4096, 0.15
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """GET and HEAD only."""
+    """GET and HEAD only. What is large are layers: those come slowly, or with one byte changed."""
 
     def do_GET(self) -> None:
         upstream = HTTPConnection(sys.argv[1], timeout=30)
         headers = {name: self.headers[name] for name in ("Accept",) if name in self.headers}
         upstream.request(self.command, self.path, headers=headers)
         answer = upstream.getresponse()
-        body = answer.read()
+        body = bytearray(answer.read())
+        large = len(body) > _SMALL
+        if large and sys.argv[2] == "torn":
+            body[len(body) // 2] ^= 1
         self.send_response(answer.status)
         for name in ("Content-Type", "Docker-Content-Digest"):
             if answer.headers[name]:
@@ -27,7 +30,7 @@ class Proxy(BaseHTTPRequestHandler):
         self.end_headers()
         for start in range(0, len(body), _PIECE):
             self.wfile.write(body[start : start + _PIECE])
-            if len(body) > _SMALL:
+            if large and sys.argv[2] == "slow":
                 time.sleep(_PAUSE)
 
     do_HEAD = do_GET  # noqa: N815 - the library's name

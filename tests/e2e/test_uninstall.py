@@ -1,0 +1,47 @@
+"""`helm uninstall` ends cleanly, or says what holds it up and takes nothing away."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import stage as staging
+from tests.e2e.actors import Actors, reading
+from tests.stage import NAMESPACE, Stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
+
+
+@pytest.fixture
+def installed_again(stage: Stage) -> Iterator[None]:
+    yield
+    staging.install(stage, print)
+
+
+@pytest.mark.usefixtures("installed_again")
+def test_uninstalling_waits_for_pods_names_them_and_then_leaves_nothing(
+    actors: Actors, stage: Stage
+) -> None:
+    here = actors.namespace("last")
+    actors.cache(here, "kernels")
+    actors.cluster_cache("all", workloadNamespaces=[here])
+    actors.wait_ready("gkmcache", here, "kernels")
+    actors.pod(here, "user", "kernels", reading(1000))
+    actors.wait_pod(here, "user", "Running")
+    with pytest.raises(RuntimeError, match="pre-delete"):
+        uninstall(stage, "--timeout", "20s")
+    said = stage.kubectl("logs", "-n", NAMESPACE, "job/gkm-uninstall")
+    print(said)
+    assert "deleting GKMCache" in said
+    stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/gkm-operator", "--timeout=5s")
+    assert "used by pod user" in actors.ready("gkmcache", here, "kernels")["message"]
+    actors.delete("pod", here, "user")
+    uninstall(stage, "--timeout", "90s")
+    assert stage.kubectl("get", "gkmcache,clustergkmcache", "-A", "-o", "name") == ""
+    assert actors.leftovers() == actors.before
+    left = "deployments,serviceaccounts,roles,rolebindings,jobs"
+    names = stage.kubectl("get", left, "-n", NAMESPACE, "-o", "name").split()
+    assert names == ["serviceaccount/default"]
+
+
+def uninstall(stage: Stage, *options: str) -> None:
+    staging.helm(stage, "uninstall", "gkm", "--namespace", NAMESPACE, *options, log=print)

@@ -1,0 +1,151 @@
+"""Why a copy does not get on: said in the words of whoever knows, asked for no more than needed."""
+
+import pytest
+
+from gkm.core import explain, inquire
+from gkm.core.retry import QUOTA_EXCEEDED
+from gkm.core.view import StorageClass, Trouble
+from tests.unit.world import ON_HOST, World
+
+FAST = StorageClass("fast", "uid-fast", "1", default=False)
+JOB_EVENT = {
+    "type": "Warning",
+    "reason": "FailedCreate",
+    "message": 'Error creating: pods "{name}-abcde" is forbidden: violates PodSecurity',
+    "lastTimestamp": "2026-01-01T00:00:00Z",
+}
+
+
+def job_name(world: World) -> str:
+    return str(world.all("Job")[0]["metadata"]["name"])
+
+
+def waiting_pod(world: World, message: str) -> None:
+    """The Job's pod, which the scheduler cannot place."""
+    job = world.all("Job")[0]
+    world.put_pod(job, {"phase": "Pending", "conditions": [_unscheduled(message)]})
+
+
+def _unscheduled(message: str) -> dict[str, str]:
+    return {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": message,
+    }
+
+
+def test_a_class_that_does_not_exist_is_an_error_that_lists_those_that_do() -> None:
+    world = World(spec={"storageClassName": "slow"}, classes={"fast": FAST})
+    world.settle()
+    waiting_pod(world, "pod has unbound immediate PersistentVolumeClaims")
+    world.settle()
+    assert world.ready["reason"] == "Error"
+    assert "no StorageClass slow: create it, or delete the Cache" in world.ready["message"]
+    assert "(fast)" in world.ready["message"]
+    world.classes["slow"] = StorageClass("slow", "u", "1", default=False)
+    world.settle()
+    assert world.ready["reason"] == "Pending"
+
+
+def test_no_default_class_is_an_error_unless_gkm_makes_the_volumes() -> None:
+    for settings, reason in ((World().settings, "Error"), (ON_HOST, "Pending")):
+        world = World(classes={"fast": FAST}, settings=settings)
+        world.settle()
+        waiting_pod(world, "pod has unbound immediate PersistentVolumeClaims")
+        world.settle()
+        assert world.ready["reason"] == reason
+
+
+def test_a_job_whose_pods_are_refused_says_why_and_the_same_refusal_is_written_once() -> None:
+    world = World()
+    world.settle()
+    world.now += 5
+    world.events[job_name(world)] = [
+        {**JOB_EVENT, "message": JOB_EVENT["message"].format(name=job_name(world))}
+    ]
+    world.settle()
+    assert (world.ready["reason"], "violates PodSecurity" in world.ready["message"]) == (
+        "Pending",
+        True,
+    )
+    begun = len(world.writes)
+    message = JOB_EVENT["message"].format(name=job_name(world)).replace("abcde", "fghij")
+    world.events[job_name(world)].append(
+        {**JOB_EVENT, "message": message, "lastTimestamp": "2026-01-01T00:09:00Z"}
+    )
+    world.now += 70
+    world.settle()
+    assert world.writes[begun:] == []
+
+
+def test_a_claim_that_nobody_provisions_says_what_its_provisioner_said() -> None:
+    world = World()
+    world.settle()
+    waiting_pod(world, "pod has unbound immediate PersistentVolumeClaims")
+    claim = world.all("PersistentVolumeClaim")[0]["metadata"]["name"]
+    world.events[claim] = [
+        {"type": "Normal", "reason": "WaitForFirstConsumer", "eventTime": "2026-01-02T00:00:00Z"},
+        {"type": "Warning", "reason": "ProvisioningFailed", "message": "the array is on fire"},
+    ]
+    world.settle()
+    assert "unbound immediate" in world.ready["message"]
+    world.now += inquire.CLAIM_PATIENCE
+    world.settle()
+    assert f"claim {claim}: ProvisioningFailed: the array is on fire" in world.ready["message"]
+
+
+def test_events_are_not_listed_while_everything_goes_well() -> None:
+    world = World()
+    world.settle()
+    world.now += 60
+    world.finish()
+    world.settle()
+    assert world.said == {}
+
+
+def test_an_event_without_anything_to_tell_is_no_reason() -> None:
+    assert inquire.heard([{"type": "Normal", "reason": "Provisioning"}], "x", 5.0).message == ""
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(1, False), (3, True)])
+def test_a_quota_that_still_counts_the_staging_claim_is_told_only_when_it_lasts(
+    attempts: int, told: bool
+) -> None:
+    world = World()
+    world.settle()
+    world.finish()
+    world.settle()
+    copy = world.all("PersistentVolume")[0]["metadata"]["labels"]["gkm.io/copy"]
+    del world.objects["PersistentVolumeClaim", "a", "kernels"]
+    trouble = Trouble(QUOTA_EXCEEDED, "exceeded quota: claims", world.now + 60, attempts=attempts)
+    world.troubles[copy] = trouble
+    world.settle()
+    assert (world.ready["reason"] == "Error") is told
+    assert explain.refused(trouble).endswith("exceeded quota: claims; raise the quota")
+
+
+def test_another_size_reaches_the_volume_that_gkm_made_too() -> None:
+    world = World(settings=ON_HOST, spec={"storageSize": "1Mi"})
+    world.settle()
+    world.edit(storageSize="64Mi")
+    world.settle()
+    claims, volumes = world.all("PersistentVolumeClaim"), world.all("PersistentVolume")
+    assert [c["spec"]["resources"]["requests"]["storage"] for c in claims] == ["64Mi"]
+    assert [v["spec"]["capacity"]["storage"] for v in volumes] == ["64Mi"]
+
+
+def test_a_volume_that_some_nodes_cannot_reach_degrades_the_cache_and_names_those_that_can() -> (
+    None
+):
+    world = World()
+    world.serve()
+    (volume,) = world.all("PersistentVolume")
+    term = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["one", "two"]}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [term]}]}
+    world.change({**volume, "spec": {**volume["spec"], "nodeAffinity": {"required": required}}})
+    world.settle()
+    conditions = {c["type"]: c for c in world.status["conditions"]}
+    assert (world.ready["status"], world.ready["reason"]) == ("True", "Extracted")
+    assert conditions["Degraded"]["reason"] == "NotOnAllNodes"
+    assert "kubernetes.io/hostname in (one, two) only" in conditions["Degraded"]["message"]
