@@ -77,6 +77,12 @@ verify: crds ## Fail if anything generated differs from what is checked in
 image: deps $(VENV) ## Build the container image
 	$(RUN) python -m tests.cluster image
 
+.PHONY: bench-cluster
+bench-cluster: deps $(KERNELS) ## Measure how long Caches take on a real cluster (BENCH_ARGS="--runs 5")
+	$(RUN) python -m tests.cluster build
+	$(RUN) python -m tests.cluster image
+	$(RUN) python -m tests.bench.cluster $(BENCH_ARGS)
+
 .PHONY: demo
 demo: deps $(KERNELS) ## Start a cluster, install GKM, bring a real Triton cache to a pod: HIT or MISS
 	$(RUN) python -m tests.demo up

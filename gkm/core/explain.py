@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gkm.core.copy import Phase
 from gkm.core.judge import Judged
-from gkm.core.observe import Copy
+from gkm.core.observe import PATIENCE, Copy
 from gkm.core.retry import QUOTA_EXCEEDED
 from gkm.core.view import Trouble, Use, View, Volume
 
@@ -22,6 +22,7 @@ DELETING = "Deleting"
 # One text from the first byte until it is served: the last steps take less than a second, and are
 # not worth a write of the status.
 _COPYING = "the image is being copied into the volume"
+_RAISE = "raise the quota"
 _WAITING = {
     Phase.RETIRING: "an earlier copy is being removed first",
     Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
@@ -36,7 +37,7 @@ class State:
     message: str = ""
 
 
-def of_copy(view: View, one: Judged) -> State:
+def of_copy(view: View, one: Judged, now: float) -> State:
     """Explain a wanted copy."""
     copy, phase = one.copy, one.phase
     if phase is Phase.PUBLISHED:
@@ -51,13 +52,13 @@ def of_copy(view: View, one: Judged) -> State:
     if phase is Phase.ABSENT:
         return State(PENDING, "the volume claim for the extraction is being created")
     if phase is Phase.FILLING:
-        return _filling(view, copy)
+        return _filling(view, copy, now)
     if phase in (Phase.FILLED, Phase.RESERVED):
         return State(DOWNLOADING, _COPYING)
     return State(PENDING, _WAITING.get(phase) or _blocked(view, copy))
 
 
-def of_retiring(one: Copy, use: Use | None) -> str:
+def of_retiring(one: Copy, use: Use | None, now: float) -> str:
     """Say what keeps a copy that is no longer wanted."""
     claim = f"claim {one.ref.target}/{one.ref.serving}"
     if use is not None and use.pods:
@@ -68,18 +69,27 @@ def of_retiring(one: Copy, use: Use | None) -> str:
     if pod is not None and pod.phase == "Failed":
         why = pod.outcome.message if pod.outcome else pod.ended
         return f"volume {one.ref.volume} could not be emptied: {why}"
-    if pod is not None and pod.waiting:
+    late = one.emptying is not None and now >= one.emptying.created + PATIENCE
+    if pod is not None and pod.waiting and late:
         return f"volume {one.ref.volume} is being emptied by pod {pod.name}: {pod.waiting}"
-    if one.volume is not None and one.volume.phase in ("Released", "Failed"):
+    if one.volume is not None and _left_behind(one.volume, now):
         name = one.volume.name
         return f"volume {name} is being deleted by its provisioner: kubectl describe pv {name}"
     return f"the copy in namespace {one.ref.target} is being removed"
 
 
+def _left_behind(volume: Volume, now: float) -> bool:
+    """Whether a provisioner takes its time to delete the volume, or has given up."""
+    late = now >= volume.phase_since + PATIENCE
+    return volume.phase == "Failed" or (volume.phase == "Released" and late)
+
+
 def outdated(use: Use | None, newer: State) -> State:
     """Explain a target that an older copy serves."""
     if newer.word == ERROR:
-        return State(OUTDATED, f"the earlier image serves; the new one: {newer.message}")
+        instead = ", or delete the Cache and create it again"
+        more = instead if newer.message.endswith(_RAISE) else ""
+        return State(OUTDATED, f"the earlier image serves; the new one: {newer.message}{more}")
     if use is not None and use.pods:
         waits = f"the new image waits for {_some(use.pods)}: delete them or scale them to zero"
         return State(OUTDATED, waits)
@@ -91,8 +101,10 @@ def _some(pods: tuple[str, ...]) -> str:
     return f"{'pod' if len(pods) == 1 else 'pods'} {', '.join(pods[:5])}{more}"
 
 
-def _filling(view: View, copy: Copy) -> State:
+def _filling(view: View, copy: Copy, now: float) -> State:
     claim, job, pod = copy.staging, copy.job, copy.pod_of(copy.job)
+    if job is None or now < job.created + PATIENCE:
+        return State(DOWNLOADING, _COPYING)
     if claim is not None and claim.phase == "Pending":
         lacking = "" if copy.volume else no_class(view)
         if lacking and pod is not None and pod.waiting:
@@ -101,7 +113,7 @@ def _filling(view: View, copy: Copy) -> State:
             return State(PENDING, f"claim {claim.name}: {view.said[claim.uid].message}")
     if pod is not None and pod.waiting:
         return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
-    if pod is None and job is not None and job.uid in view.said and view.said[job.uid].message:
+    if pod is None and job.uid in view.said and view.said[job.uid].message:
         return State(PENDING, f"extraction Job {job.name}: {view.said[job.uid].message}")
     return State(DOWNLOADING, _COPYING)
 
@@ -126,7 +138,7 @@ def no_class(view: View) -> str:
 def refused(trouble: Trouble) -> str:
     """Say why something could not be done."""
     said = f"{trouble.reason}: {trouble.message}"
-    return f"{said}; raise the quota" if trouble.reason == QUOTA_EXCEEDED else said
+    return f"{said}; {_RAISE}" if trouble.reason == QUOTA_EXCEEDED else said
 
 
 def _unreachable(volume: Volume | None) -> str:

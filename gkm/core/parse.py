@@ -71,6 +71,7 @@ def volume(obj: Json) -> Volume | None:
     return Volume(
         **marks,
         phase=_status(obj).get("phase", "Pending"),
+        phase_since=_time(_status(obj).get("lastPhaseTransitionTime") or ""),
         claim_namespace=ref.get("namespace", ""),
         claim_name=ref.get("name", ""),
         claim_uid=ref.get("uid", ""),

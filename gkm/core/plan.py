@@ -11,14 +11,14 @@ from gkm.core import explain, inquire, rollup, steps
 from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Phase, Step
-from gkm.core.explain import State
 from gkm.core.image import Reference
-from gkm.core.judge import Judged, goal, judge, volume_size
+from gkm.core.judge import Judged, judge, volume_size
 from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
+from gkm.core.report import Scene
 from gkm.core.retire import next_list
-from gkm.core.targets import Target, targets
-from gkm.core.view import Cache, Claim, Job, Settings, Trouble, Use, View
+from gkm.core.targets import targets
+from gkm.core.view import Cache, Claim, Job, Settings, Trouble, View
 
 
 def plan(view: View, settings: Settings, now: float) -> Plan:
@@ -31,7 +31,8 @@ def plan(view: View, settings: Settings, now: float) -> Plan:
     actions = _actions(view, settings, pinned, judged, now)
     if cache is None:
         return Plan(actions, again=again)
-    status = rollup.status(cache, _report(view, pinned, goals, judged), now)
+    report = Scene(view, pinned, goals, judged, now).report()
+    status = rollup.status(cache, report, now)
     return Plan(actions, status, _events(cache, status), again)
 
 
@@ -80,62 +81,6 @@ def _finalizer(cache: Cache, *, present: bool) -> tuple[Patch, ...]:
     wanted = [*others, names.FINALIZER] if present else others
     body = {"metadata": {"finalizers": wanted, "resourceVersion": cache.version}}
     return (Patch(cache.key.kind, cache.key.namespace, cache.key.name, body, ""),)
-
-
-def _report(
-    view: View, pinned: Pin, goals: tuple[Target, ...], judged: tuple[Judged, ...]
-) -> rollup.Report:
-    cache = view.cache
-    if cache is None or cache.deleting:
-        leaving = [_leaving(view, j) for j in judged]
-        states = [
-            (j.copy.ref.target, "", State(explain.DELETING, why))
-            for j, why in zip(judged, leaving, strict=True)
-        ]
-        return rollup.Report(pinned.fact, pinned.digest, pinned.image, pinned.size, states, leaving)
-    states = [_state(view, cache, pinned, target, judged) for target in goals]
-    here = {target.namespace for target in goals if not target.obstacle}
-    leaving = [
-        _leaving(view, j)
-        for j in judged
-        if j.phase is Phase.RETIRING and j.copy.ref.target not in here
-    ]
-    return rollup.Report(pinned.fact, pinned.digest, pinned.image, pinned.size, states, leaving)
-
-
-def _state(
-    view: View, cache: Cache, pinned: Pin, target: Target, judged: tuple[Judged, ...]
-) -> tuple[str, str, State]:
-    name = target.namespace
-    if target.obstacle:
-        return name, "", State(target.obstacle, target.message)
-    new, claim = _wanted_state(view, cache, pinned, target, judged), cache.key.name
-    if new.word == explain.EXTRACTED:
-        return name, claim, new
-    older = next((j for j in judged if j.copy.ref.target == name and j.serves), None)
-    if older is None:
-        return name, "", new
-    return name, claim, explain.outdated(_use(view, older), new)
-
-
-def _wanted_state(
-    view: View, cache: Cache, pinned: Pin, target: Target, judged: tuple[Judged, ...]
-) -> State:
-    if not pinned.current:
-        if isinstance(view.resolution, Trouble):
-            return State(explain.ERROR, explain.refused(view.resolution))
-        return State(explain.PENDING, pinned.fact.message)
-    ref = goal(cache, pinned, target)
-    one = next(j for j in judged if j.copy.ref.id == ref.id)
-    return explain.of_copy(view, one)
-
-
-def _leaving(view: View, one: Judged) -> str:
-    return explain.of_retiring(one.copy, _use(view, one))
-
-
-def _use(view: View, one: Judged) -> Use | None:
-    return view.uses.get(one.copy.serving.uid) if one.copy.serving else None
 
 
 def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:

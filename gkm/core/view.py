@@ -62,6 +62,8 @@ class Volume(Child):
     """A volume that carries our labels, and the claim that it is held by or reserved for."""
 
     phase: str = "Pending"
+    phase_since: float = 0.0
+    """Epoch seconds."""
     claim_namespace: str = ""
     claim_name: str = ""
     claim_uid: str = ""

@@ -71,6 +71,7 @@ class Lease:
         elif self._may_take(lease, started):
             await self._write(lease, self._identity)
         else:
+            self._renewed = float("-inf")
             return
         was = self.valid()
         self._renewed = started

@@ -74,9 +74,13 @@ class Applier:
             raise error.word() from error
 
     async def write_status(self, cache: Cache, status: Json) -> None:
-        """Write the status as a merge patch: what is no longer in it is taken out."""
+        """Write the status as a merge patch: what is no longer in it is taken out.
+
+        Fenced: what a leader of the past still had under way says nothing about the present.
+        """
         key, old = cache.key, cache.status.dump()
-        body = {"metadata": {"uid": cache.uid}, "status": {**dict.fromkeys(old), **status}}
+        fence = {"uid": cache.uid, "resourceVersion": cache.version}
+        body = {"metadata": fence, "status": {**dict.fromkeys(old), **status}}
         try:
             await self._patch(key.kind, key.namespace, key.name, body, "status")
         except ApiError as error:

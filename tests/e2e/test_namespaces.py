@@ -85,7 +85,7 @@ def test_a_cache_waits_for_the_copy_that_a_predecessor_of_its_name_left_in_use(
     none = json.dumps({"metadata": {"finalizers": None}})
     stage.kubectl("patch", "gkmcache", "kernels", "-n", here, "--type=merge", "-p", none)
     actors.cache(here, "kernels", **CLASSES[volumes])
-    eventually("said", lambda: "used by pod user" in message(actors, "gkmcache", here, "kernels"))
+    eventually("said", lambda: "waits for pod user" in message(actors, "gkmcache", here, "kernels"))
     print(message(actors, "gkmcache", here, "kernels"))
     assert set(actors.logs(here, "user").split()) == {expected}
     actors.delete("pod", here, "user")

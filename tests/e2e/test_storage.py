@@ -63,7 +63,7 @@ def test_a_quota_without_room_for_the_next_image_keeps_the_one_that_serves(
     actors.cache(here, "kernels", storageClassName="shared")
     actors.wait_ready("gkmcache", here, "kernels")
     actors.cache(here, "kernels", storageClassName="shared", image=other_image)
-    told(actors, here, "the earlier image serves", "raise the quota", reason="Outdated")
+    told(actors, here, "the earlier image serves", "raise the quota, or delete", reason="Outdated")
     stage.kubectl("delete", "resourcequota", "claims", "-n", here)
     eventually("the new image serves", lambda: _serves(actors, here, other_image))
 
@@ -113,7 +113,7 @@ def test_a_cluster_without_a_default_class_is_explained_and_making_one_heals(
 @pytest.fixture
 def with_little_memory(stage: Stage) -> Iterator[None]:
     """GKM installed so that its extraction pods get too little memory."""
-    limits = {"requests": {"memory": "8Mi"}, "limits": {"memory": "16Mi"}}
+    limits = {"requests": {"memory": "8Mi"}, "limits": {"memory": "10Mi"}}
     staging.install(stage, print, extraction={"resources": limits})
     yield
     staging.install(stage, print)

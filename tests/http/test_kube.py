@@ -238,3 +238,15 @@ async def test_a_holder_that_stops_renewing_loses_its_word_before_another_may_le
         now += 5
         await second._try()
         assert (first.valid(), second.valid()) == (False, True)
+
+
+async def test_a_holder_from_whom_the_lease_was_taken_stops_as_soon_as_it_looks() -> None:
+    server = Leases()
+    async with client_of(server.handler) as client:
+        first, second = (Lease(client, "ns", "gkm", name) for name in ("one", "two"))
+        await first._try()
+        assert server.lease is not None
+        server.lease["spec"]["holderIdentity"] = ""
+        await second._try()
+        await first._try()
+        assert (first.valid(), second.valid()) == (False, True)

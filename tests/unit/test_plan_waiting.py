@@ -3,6 +3,7 @@
 import pytest
 
 from gkm.core import explain, inquire
+from gkm.core.observe import PATIENCE
 from gkm.core.retry import QUOTA_EXCEEDED
 from gkm.core.view import StorageClass, Trouble
 from tests.unit.world import ON_HOST, World
@@ -21,7 +22,8 @@ def job_name(world: World) -> str:
 
 
 def waiting_pod(world: World, message: str) -> None:
-    """The Job's pod, which the scheduler cannot place."""
+    """The Job's pod, which the scheduler has not been able to place for a while."""
+    world.now += PATIENCE
     job = world.all("Job")[0]
     world.put_pod(job, {"phase": "Pending", "conditions": [_unscheduled(message)]})
 
@@ -46,6 +48,19 @@ def test_a_class_that_does_not_exist_is_an_error_that_lists_those_that_do() -> N
     world.classes["slow"] = StorageClass("slow", "u", "1", default=False)
     world.settle()
     assert world.ready["reason"] == "Pending"
+
+
+def test_what_the_scheduler_settles_soon_is_not_worth_a_word() -> None:
+    world = World()
+    world.settle()
+    begun = len(world.writes)
+    waiting_pod(world, "pod has unbound immediate PersistentVolumeClaims")
+    world.now -= 1
+    assert world.settle().again == world.now + 1
+    assert world.writes[begun:] == []
+    world.now += 1
+    world.settle()
+    assert (world.writes[begun:], world.ready["reason"]) == (["status"], "Pending")
 
 
 def test_no_default_class_is_an_error_unless_gkm_makes_the_volumes() -> None:
