@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gkm.core.copy import Phase
 from gkm.core.judge import Judged
-from gkm.core.observe import PATIENCE, Copy
+from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
 from gkm.core.retry import QUOTA_EXCEEDED
 from gkm.core.view import Trouble, Use, View, Volume
 
@@ -69,7 +69,7 @@ def of_retiring(one: Copy, use: Use | None, now: float) -> str:
     if pod is not None and pod.phase == "Failed":
         why = pod.outcome.message if pod.outcome else pod.ended
         return f"volume {one.ref.volume} could not be emptied: {why}"
-    late = one.emptying is not None and now >= one.emptying.created + PATIENCE
+    late = one.emptying is not None and now >= one.emptying.created + POD_PATIENCE
     if pod is not None and pod.waiting and late:
         return f"volume {one.ref.volume} is being emptied by pod {pod.name}: {pod.waiting}"
     if one.volume is not None and _left_behind(one.volume, now):
@@ -80,7 +80,7 @@ def of_retiring(one: Copy, use: Use | None, now: float) -> str:
 
 def _left_behind(volume: Volume, now: float) -> bool:
     """Whether a provisioner takes its time to delete the volume, or has given up."""
-    late = now >= volume.phase_since + PATIENCE
+    late = now >= volume.phase_since + STORAGE_PATIENCE
     return volume.phase == "Failed" or (volume.phase == "Released" and late)
 
 
@@ -103,7 +103,7 @@ def _some(pods: tuple[str, ...]) -> str:
 
 def _filling(view: View, copy: Copy, now: float) -> State:
     claim, job, pod = copy.staging, copy.job, copy.pod_of(copy.job)
-    if job is None or now < job.created + PATIENCE:
+    if job is None or now < job.created + POD_PATIENCE:
         return State(DOWNLOADING, _COPYING)
     if claim is not None and claim.phase == "Pending":
         lacking = "" if copy.volume else no_class(view)

@@ -13,12 +13,10 @@ from gkm.core.actions import CLAIM, JOB, Inquire
 from gkm.core.copy import Claim as ClaimState
 from gkm.core.copy import Job as JobState
 from gkm.core.copy import Observed
-from gkm.core.observe import Copy
+from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
 from gkm.core.view import Claim, Job, Said
 
 Json = dict[str, Any]
-CLAIM_PATIENCE = 10.0
-_JOB_PATIENCE = 3.0
 _AGAIN = 30.0
 _TELLING = ("ExternalProvisioning",)
 """Reasons that are worth showing though the event is no warning."""
@@ -35,7 +33,7 @@ def waits(one: Copy, seen: Observed) -> Claim | Job | None:
 
 def due(child: Claim | Job, said: Said | None) -> float:
     """Time at which the events of a waiting child are to be listed (again)."""
-    patience = CLAIM_PATIENCE if isinstance(child, Claim) else _JOB_PATIENCE
+    patience = STORAGE_PATIENCE if isinstance(child, Claim) else POD_PATIENCE
     return said.checked + _AGAIN if said is not None else child.created + patience
 
 

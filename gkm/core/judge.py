@@ -2,6 +2,8 @@
 
 A copy is wanted if its target stands and its digest is the pinned one, or if it is what its target
 serves while the pinned digest is not filled there yet: a bad new image never costs the good one.
+While the digest is not known, an unfinished copy is neither filled nor removed: it may be the one,
+begun by an operator that did not live to write the pin down.
 """
 
 from collections.abc import Iterable
@@ -70,8 +72,11 @@ def judge(
     filled = {j.copy.ref.target for j in judged.values() if j.filled}
     for one in there.values():
         seen = observe(one, None, now)
-        kept = _published(seen) and one.ref.target in standing - filled and _of(view, one)
-        judged[one.ref.id] = _judged(view, one, seen, now, wanted=kept)
+        ours = one.ref.target in standing and _of(view, one)
+        kept = ours and _published(seen) and one.ref.target not in filled
+        found = _judged(view, one, seen, now, wanted=kept)
+        undecided = pin.pending and ours and not kept
+        judged[one.ref.id] = replace(found, step=Step.WAIT) if undecided else found
     return tuple(judged.values())
 
 

@@ -13,8 +13,8 @@ from gkm.core.objects import CopyRef
 from gkm.core.retry import Failure
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 
-PATIENCE = 3.0
-"""Whatever others settle within this (seconds) is not worth a word to a user."""
+POD_PATIENCE, STORAGE_PATIENCE = 3.0, 10.0
+"""What a scheduler or a provisioner settles within this (seconds) is not worth a word to a user."""
 _EMPTYING_PAUSE = 60.0
 _POD_LAG = 30.0
 """How long after a Job's end the end of its pod is waited for."""
@@ -106,14 +106,10 @@ def wake(one: Copy) -> list[float]:
         times.append(one.job.ended + _POD_LAG)
     if one.emptying is not None:
         times.append(one.emptying.created + _EMPTYING_PAUSE)
-    return times + [since + PATIENCE for since in _waiting_since(one)]
-
-
-def _waiting_since(one: Copy) -> list[float]:
-    """Since when others are at work for the copy: its Job's pod, its volume's provisioner."""
-    times = [job.created for job in (one.job, one.emptying) if job is not None]
-    released = one.volume is not None and one.volume.phase == "Released"
-    return [*times, one.volume.phase_since] if one.volume and released else times
+    times += [job.created + POD_PATIENCE for job in (one.job, one.emptying) if job is not None]
+    if one.volume is not None and one.volume.phase == "Released":
+        times.append(one.volume.phase_since + STORAGE_PATIENCE)
+    return times
 
 
 def _slot(child: Child) -> str:

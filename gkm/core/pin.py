@@ -18,7 +18,7 @@ class Pin:
     """A digest, the image it belongs to, and the bytes that its volumes need.
 
     ``current``: the image is ``spec.image``; only then are new copies made. ``fact`` is the
-    condition Resolved; ``ask``: the registry must be asked.
+    condition Resolved; ``ask``: the registry must be asked; ``pending``: it may yet answer.
     """
 
     fact: Fact
@@ -27,6 +27,7 @@ class Pin:
     size: int | None = None
     current: bool = False
     ask: bool = False
+    pending: bool = False
 
 
 def pin(view: View, now: float) -> Pin:
@@ -41,9 +42,9 @@ def pin(view: View, now: float) -> Pin:
         fact, size = conditions.pinned(found.digest), storage_request(found)
         return Pin(fact, cache.spec.image, found.digest, size, current=True)
     if isinstance(found, Trouble):
-        due = not found.final and now >= found.again
-        return replace(kept, fact=conditions.unresolved(found.reason, found.message), ask=due)
-    return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True)
+        fact, pending = conditions.unresolved(found.reason, found.message), not found.final
+        return replace(kept, fact=fact, ask=pending and now >= found.again, pending=pending)
+    return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
 
 
 def _kept(cache: Cache | None) -> Pin:

@@ -26,6 +26,7 @@ from gkm.core.copy import Claim as ClaimState
 from gkm.core.copy import Observed, Step
 from gkm.core.observe import Copy
 from gkm.core.outcome import EXIT_REJECTED
+from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, unused_since_two_lists
 from gkm.core.retry import Failure
 from gkm.core.view import Cache, Child, Claim, Job, JobPod, Settings, Use, Volume
@@ -101,7 +102,7 @@ def _made(body: Json, move: Move) -> tuple[Action, ...]:
     volume, capacity = move.copy.volume, body["spec"]["capacity"]
     if volume is None:
         return (Create(VOLUME, body, move.id),)
-    if volume.capacity == capacity["storage"]:
+    if to_bytes(volume.capacity) == to_bytes(capacity["storage"]):  # 1024Mi is stored as 1Gi
         return ()
     ref = objects.claim_ref(move.copy.ref.target, move.copy.ref.staging)
     fenced = {"resourceVersion": volume.version}

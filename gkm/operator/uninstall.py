@@ -11,6 +11,7 @@ import time
 from gkm.api.errors import Rejected
 from gkm.api.names import CACHE, CLUSTER_CACHE
 from gkm.arguments import Parser
+from gkm.core.explain import DELETING
 from gkm.kube.access import find
 from gkm.kube.client import Client, Json
 from gkm.kube.errors import ApiError
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """Run ``gkm uninstall``; the exit code is 1 if Caches are left."""
     parser = Parser(prog="gkm uninstall", description="Delete every Cache and wait until all went.")
     parser.add_argument(
-        "--timeout", type=float, default=180.0, help="seconds to wait (default: %(default).0f)"
+        "--timeout", type=float, default=120.0, help="seconds to wait (default: %(default).0f)"
     )
     options = parser.parse_args(arguments)
     try:
@@ -30,23 +31,32 @@ def main(arguments: list[str]) -> int:
     except (Rejected, ApiError) as error:
         _say(str(error))
         return 1
-    for cache in left:
-        _say(f"{_name(cache)} is still there: {_why(cache)}")
     if left:
         _say("nothing else was removed: clear away what is named above and uninstall again")
     return 1 if left else 0
 
 
-async def _uninstall(timeout: float) -> list[Json]:  # noqa: ASYNC109 - says what is left
+async def _uninstall(timeout: float) -> bool:  # noqa: ASYNC109 - says whether Caches are left
     until = time.monotonic() + timeout
+    told: set[str] = set()
     async with Client(find()) as client:
-        while True:
-            left = [cache for kind in (CACHE, CLUSTER_CACHE) for cache in await _all(client, kind)]
-            if not left or time.monotonic() > until:
-                return left
+        while left := [c for kind in (CACHE, CLUSTER_CACHE) for c in await _all(client, kind)]:
+            if time.monotonic() > until:
+                return True
             for cache in left:
                 await _delete(client, cache)
+                _tell_once(cache, told)
             await asyncio.sleep(_PAUSE)
+    return False
+
+
+def _tell_once(cache: Json, told: set[str]) -> None:
+    """Say at once what holds a Cache up: whoever waits for us may not wait to the end."""
+    conditions = (cache.get("status") or {}).get("conditions") or [{}]
+    line = f"{_name(cache)}: {conditions[0].get('message')}"
+    if conditions[0].get("reason") == DELETING and line not in told:
+        told.add(line)
+        _say(line)
 
 
 async def _all(client: Client, kind: str) -> list[Json]:
@@ -71,11 +81,6 @@ async def _delete(client: Client, cache: Json) -> None:
 def _name(cache: Json) -> str:
     meta = cache["metadata"]
     return "/".join(filter(None, (cache["kind"], meta.get("namespace"), meta["name"])))
-
-
-def _why(cache: Json) -> str:
-    conditions = (cache.get("status") or {}).get("conditions") or [{}]
-    return conditions[0].get("message") or "the operator has not begun to remove it: does it run?"
 
 
 def _say(line: str) -> None:

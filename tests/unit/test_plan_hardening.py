@@ -10,7 +10,8 @@ from gkm.core import publish
 from gkm.core.actions import Reserve
 from gkm.core.outcome import Outcome
 from gkm.core.retry import Failure
-from tests.unit.world import DIGEST, ON_HOST, World
+from gkm.core.view import Settings, Trouble
+from tests.unit.world import DIGEST, FOUND, ON_HOST, SETTINGS, World
 
 STAGING = "PersistentVolumeClaim"
 
@@ -155,3 +156,41 @@ def test_a_job_whose_pod_is_not_seen_yet_is_waited_for_and_then_tried_again() ->
     world.now += 31
     world.settle()
     assert world.writes[len(before) :] == ["patch PersistentVolumeClaim", "status"]
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, ON_HOST])
+def test_what_a_killed_operator_began_before_it_wrote_the_pin_is_taken_up_not_away(
+    settings: Settings,
+) -> None:
+    world = World(settings=settings)
+    for action in world.plan().actions:
+        world.obey(action)
+    begun = world.children()
+    world.resolution = None
+    assert [type(action).__name__ for action in world.plan().actions] == ["Resolve"]
+    world.resolution = FOUND
+    world.settle()
+    assert [name for name in world.children() if not name.startswith("Job")] == begun
+    assert "delete PersistentVolumeClaim" not in world.writes
+
+
+def test_what_was_begun_for_an_image_that_is_refused_goes() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    world.edit(image="registry.test/kernels:typo")
+    world.resolution = Trouble("NotACacheImage", "no cache", 0.0, final=True)
+    world.settle()
+    assert world.status["namespaces"][0]["phase"] == "Error"
+    assert "Job kernels" not in " ".join(world.children())
+
+
+def test_a_volume_whose_size_the_api_server_spells_otherwise_is_not_written_again() -> None:
+    world = World(settings=ON_HOST, spec={"storageSize": "1024Mi"})
+    world.settle()
+    (volume,) = world.all("PersistentVolume")
+    (claim,) = world.all(STAGING)
+    world.change({**volume, "spec": {**volume["spec"], "capacity": {"storage": "1Gi"}}})
+    del world.objects[STAGING, "a", claim["metadata"]["name"]]
+    begun = len(world.writes)
+    world.settle()
+    assert "patch PersistentVolume" not in world.writes[begun:]

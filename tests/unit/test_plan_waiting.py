@@ -3,7 +3,7 @@
 import pytest
 
 from gkm.core import explain, inquire
-from gkm.core.observe import PATIENCE
+from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE
 from gkm.core.retry import QUOTA_EXCEEDED
 from gkm.core.view import StorageClass, Trouble
 from tests.unit.world import ON_HOST, World
@@ -23,7 +23,7 @@ def job_name(world: World) -> str:
 
 def waiting_pod(world: World, message: str) -> None:
     """The Job's pod, which the scheduler has not been able to place for a while."""
-    world.now += PATIENCE
+    world.now += POD_PATIENCE
     job = world.all("Job")[0]
     world.put_pod(job, {"phase": "Pending", "conditions": [_unscheduled(message)]})
 
@@ -105,7 +105,7 @@ def test_a_claim_that_nobody_provisions_says_what_its_provisioner_said() -> None
     ]
     world.settle()
     assert "unbound immediate" in world.ready["message"]
-    world.now += inquire.CLAIM_PATIENCE
+    world.now += STORAGE_PATIENCE
     world.settle()
     assert f"claim {claim}: ProvisioningFailed: the array is on fire" in world.ready["message"]
 

@@ -97,7 +97,7 @@ class World:
                 self._store_status(wanted)
                 return wanted
             for action in wanted.actions:
-                self._obey(action)
+                self.obey(action)
         raise AssertionError(f"never quiet: {self.writes[-10:]}")
 
     def plan(self) -> Plan:
@@ -222,7 +222,7 @@ class World:
     def _cache(self) -> Place:
         return (self.key.kind, self.key.namespace, self.key.name)
 
-    def _obey(self, action: Action) -> None:
+    def obey(self, action: Action) -> None:
         match action:
             case Create(kind, body, _):
                 meta = body["metadata"]
