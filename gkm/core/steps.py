@@ -242,6 +242,8 @@ def _reclaim(move: Move) -> tuple[Action, ...]:
         return (*_drop_job(move), *unfit)
     volume, claim = move.volume, move.copy.reclaim
     wanted: list[Action] = list(_drop_job(move))
+    if move.seen.stale_ref and volume.phase == "Bound":
+        return tuple(wanted)  # the binder is about to write that its claim is gone
     place = (move.ground.settings.namespace, move.copy.ref.reclaim)
     if move.seen.stale_ref or (volume.claim_namespace, volume.claim_name) != place:
         wanted.append(_point(volume, *place, move.id))
