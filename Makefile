@@ -35,7 +35,7 @@ $(KERNELS): $(VENV)
 venv: $(VENV) ## Make the virtual environment .venv from the lock file
 
 .PHONY: test
-test: lint unit e2e ## Run every test: linters, fast tests, and the end-to-end suite on a real cluster
+test: lint unit faults e2e ## Run every test: linters, fast tests, faults, and the end-to-end suite on a real cluster
 
 .PHONY: unit
 unit: $(VENV) ## Run the fast tests only
@@ -50,6 +50,16 @@ else
 	$(RUN) python -m tests.cluster image
 	$(PYTEST) tests/e2e $(E2E_ARGS)
 endif
+
+.PHONY: faults
+faults: deps $(VENV) ## Kill the operator at a sample of its writes, on control planes of their own
+	$(RUN) python -m tests.cluster build
+	$(PYTEST) tests/faults -s
+
+.PHONY: faults-all
+faults-all: deps $(VENV) ## Kill it at every write, and hold every write of a stale leader (45 minutes)
+	$(RUN) python -m tests.cluster build
+	$(RUN) python -m tests.faults all
 
 .PHONY: lint
 lint: $(VENV) ## Check style, types and layers

@@ -29,7 +29,7 @@ class Ledger:
         with self.log.open("rb") as file:
             file.seek(self.start)
             entries = [json.loads(line) for line in file if line.endswith(b"\n")]
-        return [e for e in entries if e["user"]["username"] == user and "objectRef" in e]
+        return [e for e in entries if e["user"].get("username") == user and "objectRef" in e]
 
     def writes(self) -> Counter[str]:
         """The operator's writes by what they are, Lease renewals apart."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gkm.api.names import CACHE, CacheKey, child_name, copy_id
 from tests import push
 from tests.e2e import proxies
 from tests.e2e.actors import Actors, eventually
@@ -162,6 +163,28 @@ def test_a_claim_that_belongs_to_somebody_else_is_named_and_left_alone(actors: A
     after = actors.get("pvc", here, "kernels")["metadata"]
     assert (after["uid"], after["resourceVersion"]) == (before["uid"], before["resourceVersion"])
     actors.delete("pvc", here, "kernels")
+    actors.wait_ready("gkmcache", here, "kernels")
+
+
+def test_a_job_that_belongs_to_somebody_else_is_named_and_left_alone(
+    actors: Actors, stage: Stage
+) -> None:
+    here = actors.namespace("job")
+    quota(actors, here, 0)
+    actors.cache(here, "kernels")
+    told(actors, here, "exceeded quota")
+    cache = actors.get("gkmcache", here, "kernels")
+    key, digest = CacheKey(CACHE, here, "kernels"), cache["status"]["resolvedDigest"]
+    name = child_name("kernels", copy_id(key, cache["metadata"]["uid"], here, "", digest))
+    container = {"name": "main", "image": stage.gkm_image}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    job = {"suspend": True, "template": {"spec": pod}}
+    meta = {"name": name, "namespace": here}
+    actors.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": job})
+    quota(actors, here, 2)
+    told(actors, here, "NameTaken", f"Job {here}/{name}", "delete it")
+    assert actors.get("job", here, name)["spec"]["suspend"] is True
+    actors.delete("job", here, name)
     actors.wait_ready("gkmcache", here, "kernels")
 
 

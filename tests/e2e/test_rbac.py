@@ -23,7 +23,7 @@ def used(log: Path, user: str) -> set[Right]:
     return {
         (e["objectRef"].get("apiGroup", ""), resource(e["objectRef"]), e["verb"])
         for e in Ledger(log).requests(user)
-        if e["annotations"]["authorization.k8s.io/decision"] == "allow"
+        if e.get("annotations", {}).get("authorization.k8s.io/decision") == "allow"
         and "system:basic-user" not in e["annotations"].get("authorization.k8s.io/reason", "")
     }
 
