@@ -55,6 +55,9 @@ SECRETS_FOLDER: Final = "/registry-secrets"
 """Where the Secrets of ``spec.imagePullSecrets`` are in an extraction pod, each in a folder with
 its number."""
 
+DOCKER_CONFIG_KEYS: Final = (".dockerconfigjson", ".dockercfg")
+"""Keys of the two kinds of Secrets, ``kubernetes.io/dockerconfigjson`` and ``.../dockercfg``."""
+
 _NAME_LIMIT = 63
 _COPY_ID_LENGTH = 13
 

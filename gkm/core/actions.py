@@ -11,6 +11,7 @@ Json = dict[str, Any]
 CLAIM = "PersistentVolumeClaim"
 VOLUME = "PersistentVolume"
 JOB = "Job"
+POD = "Pod"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class CheckUse:
 
 @dataclass(frozen=True)
 class Inquire:
-    """List the events of one claim or Job, live, and note what they say."""
+    """List the events of one claim, Job or pod, live, and note what they say."""
 
     kind: str
     namespace: str
@@ -104,8 +105,9 @@ class Resolve:
     """(namespace, name) of each."""
 
 
-Write = Create | Patch | Delete | DropStaging | Reserve | CheckUse | Inquire
-Action = Write | Resolve
+Write = Create | Patch | Delete | DropStaging | Reserve
+Read = CheckUse | Inquire
+Action = Write | Read | Resolve
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ Conditions, events and the per-namespace status all take their words from here.
 from dataclasses import dataclass
 
 from gkm.core.copy import Phase
+from gkm.core.copy import Volume as VolumeState
 from gkm.core.judge import Judged
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
-from gkm.core.retry import QUOTA_EXCEEDED
-from gkm.core.view import Trouble, Use, View, Volume
+from gkm.core.retry import QUOTA_EXCEEDED, Failure
+from gkm.core.view import Claim, Job, JobPod, Trouble, Use, View, Volume
 
 PENDING = "Pending"
 DOWNLOADING = "Downloading"
@@ -22,7 +23,6 @@ DELETING = "Deleting"
 # One text from the first byte until it is served: the last steps take less than a second, and are
 # not worth a write of the status.
 _COPYING = "the image is being copied into the volume"
-_RAISE = "raise the quota"
 _WAITING = {
     Phase.RETIRING: "an earlier copy is being removed first",
     Phase.LOST: "the volume is gone: the cache is extracted again once no pod uses the claim",
@@ -35,6 +35,8 @@ class State:
 
     word: str
     message: str = ""
+    reason: str = ""
+    """The failure's own word, where one failed."""
 
 
 def of_copy(view: View, one: Judged, now: float) -> State:
@@ -44,43 +46,70 @@ def of_copy(view: View, one: Judged, now: float) -> State:
         return State(EXTRACTED, _unreachable(copy.volume))
     failure = copy.failure
     if failure is not None and phase is Phase.FILLING:
-        return State(
-            ERROR, _failed(failure.reason, failure.message, failure.attempts, failure.final)
-        )
+        return State(ERROR, _failed(failure), failure.reason)
     if one.trouble is not None:
-        return State(ERROR, refused(one.trouble))
+        return refused(one.trouble)
     if phase is Phase.ABSENT:
         return State(PENDING, "the volume claim for the extraction is being created")
     if phase is Phase.FILLING:
         return _filling(view, copy, now)
     if phase in (Phase.FILLED, Phase.RESERVED):
         return State(DOWNLOADING, _COPYING)
-    return State(PENDING, _WAITING.get(phase) or _blocked(view, copy))
+    return State(PENDING, _WAITING.get(phase) or _blocked(view, one))
 
 
-def of_retiring(one: Copy, use: Use | None, now: float) -> str:
+def of_retiring(view: View, one: Judged, now: float) -> str:
     """Say what keeps a copy that is no longer wanted."""
-    claim = f"claim {one.ref.target}/{one.ref.serving}"
+    copy, use = one.copy, use_of(view, one.copy.serving)
+    claim = f"claim {copy.ref.target}/{copy.ref.serving}"
     if use is not None and use.pods:
         return f"{claim} is used by {_some(use.pods)}: delete them or scale them to zero"
-    if one.serving is not None and one.serving.deleting and use is not None and use.finished:
+    if copy.serving is not None and copy.serving.deleting and use is not None and use.finished:
         return f"{claim} stays while finished pods name it: delete {_some(use.finished)}"
-    pod = one.pod_of(one.emptying)
+    if one.trouble is not None:
+        return f"{claim} cannot be cleared away: {refused(one.trouble).message}"
+    return (
+        _reclaiming(view, copy, now) or f"the copy in namespace {copy.ref.target} is being removed"
+    )
+
+
+def use_of(view: View, claim: Claim | None) -> Use | None:
+    """What the pod lists said of a claim."""
+    return view.uses.get(claim.uid) if claim is not None else None
+
+
+def _reclaiming(view: View, copy: Copy, now: float) -> str:
+    """What the way of the volume waits for; empty while all goes well."""
+    job, volume = copy.emptying, copy.volume
+    pod = copy.pod_of(job)
     if pod is not None and pod.phase == "Failed":
         why = pod.outcome.message if pod.outcome else pod.ended
-        return f"volume {one.ref.volume} could not be emptied: {why}"
-    late = one.emptying is not None and now >= one.emptying.created + POD_PATIENCE
-    if pod is not None and pod.waiting and late:
-        return f"volume {one.ref.volume} is being emptied by pod {pod.name}: {pod.waiting}"
-    if one.volume is not None and _left_behind(one.volume, now):
-        name = one.volume.name
-        return f"volume {name} is being deleted by its provisioner: kubectl describe pv {name}"
-    return f"the copy in namespace {one.ref.target} is being removed"
+        return f"volume {copy.ref.volume} could not be emptied: {why}"
+    if job is not None and now >= job.created + POD_PATIENCE:
+        waits = _of_job(view, job, pod)
+        return f"volume {copy.ref.volume} is being emptied by {waits}" if waits else ""
+    if volume is not None and _left_behind(volume, now):
+        return _deleting(volume)
+    return ""
+
+
+def _of_job(view: View, job: Job, pod: JobPod | None) -> str:
+    """What a Job that does not get on waits for, in the words of whoever knows."""
+    if pod is not None and pod.waiting:
+        return f"pod {pod.name}: {pod.waiting}"
+    behind = f"pod {pod.name}" if pod is not None else f"Job {job.name}"
+    said = view.said.get(pod.uid if pod is not None else job.uid)
+    return f"{behind}: {said.message}" if said is not None and said.message else ""
+
+
+def _deleting(volume: Volume) -> str:
+    name = volume.name
+    return f"volume {name} is being deleted by its provisioner: kubectl describe pv {name}"
 
 
 def _left_behind(volume: Volume, now: float) -> bool:
     """Whether a provisioner takes its time to delete the volume, or has given up."""
-    late = now >= volume.phase_since + STORAGE_PATIENCE
+    late = volume.provisioned and now >= volume.phase_since + STORAGE_PATIENCE
     return volume.phase == "Failed" or (volume.phase == "Released" and late)
 
 
@@ -88,7 +117,7 @@ def outdated(use: Use | None, newer: State) -> State:
     """Explain a target that an older copy serves."""
     if newer.word == ERROR:
         instead = ", or delete the Cache and create it again"
-        more = instead if newer.message.endswith(_RAISE) else ""
+        more = instead if newer.reason == QUOTA_EXCEEDED else ""
         return State(OUTDATED, f"the earlier image serves; the new one: {newer.message}{more}")
     if use is not None and use.pods:
         waits = f"the new image waits for {_some(use.pods)}: delete them or scale them to zero"
@@ -111,11 +140,8 @@ def _filling(view: View, copy: Copy, now: float) -> State:
             return State(ERROR, lacking)
         if claim.uid in view.said and view.said[claim.uid].message:
             return State(PENDING, f"claim {claim.name}: {view.said[claim.uid].message}")
-    if pod is not None and pod.waiting:
-        return State(PENDING, f"extraction pod {pod.name}: {pod.waiting}")
-    if pod is None and job.uid in view.said and view.said[job.uid].message:
-        return State(PENDING, f"extraction Job {job.name}: {view.said[job.uid].message}")
-    return State(DOWNLOADING, _COPYING)
+    waits = _of_job(view, job, pod)
+    return State(PENDING, f"extraction {waits}") if waits else State(DOWNLOADING, _COPYING)
 
 
 def no_class(view: View) -> str:
@@ -135,10 +161,11 @@ def no_class(view: View) -> str:
     )
 
 
-def refused(trouble: Trouble) -> str:
+def refused(trouble: Trouble) -> State:
     """Say why something could not be done."""
     said = f"{trouble.reason}: {trouble.message}"
-    return f"{said}; {_RAISE}" if trouble.reason == QUOTA_EXCEEDED else said
+    more = "; raise the quota" if trouble.reason == QUOTA_EXCEEDED else ""
+    return State(ERROR, said + more, trouble.reason)
 
 
 def _unreachable(volume: Volume | None) -> str:
@@ -150,24 +177,28 @@ def _unreachable(volume: Volume | None) -> str:
     )
 
 
-def _blocked(view: View, copy: Copy) -> str:
+def _blocked(view: View, one: Judged) -> str:
     """Say what stands in the way of a copy that may not move."""
-    here, volume = (copy.ref.target, copy.ref.serving), copy.volume
+    copy, volume = one.copy, one.copy.volume
     going = next((c for c in (copy.serving, copy.staging) if c and c.deleting), None)
     if going is not None:
-        use = view.uses.get(going.uid)
+        use = use_of(view, going)
         waits = f", which finished {_some(use.finished)} hold up" if use and use.finished else ""
         return f"claim {going.namespace}/{going.name} is being deleted{waits}"
-    if volume is not None and (volume.deleting or copy.ref.target != volume.claim_namespace):
-        return f"volume {volume.name} is being deleted, or in other hands"
-    holders = [c for c in view.claims if (c.namespace, c.name) == here]
-    uses = [view.uses[c.uid].pods for c in holders if c.uid in view.uses]
-    users = next((f", used by {_some(pods)}" for pods in uses if pods), "")
+    if volume is not None and one.seen.volume is VolumeState.GOING:
+        return _deleting(volume)
+    if volume is not None and one.seen.volume is VolumeState.TAKEN:
+        holder = f"{volume.claim_namespace}/{volume.claim_name}"
+        return f"volume {volume.name} is held by claim {holder}, which is not this Cache's"
+    here = (copy.ref.target, copy.ref.serving)
+    uses = [use_of(view, c) for c in view.claims if (c.namespace, c.name) == here]
+    users = next((f", used by {_some(use.pods)}" for use in uses if use and use.pods), "")
     return f"claim {'/'.join(here)} still belongs to another Cache of this name{users}"
 
 
-def _failed(reason: str, message: str, attempts: int, final: bool) -> str:
-    if final:
-        return f"{reason}: {message} (not tried again until the Cache's spec changes)"
-    tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    return f"{reason}: {message} ({tries}; tried again within 5 minutes)"
+def _failed(failure: Failure) -> str:
+    said = f"{failure.reason}: {failure.message}"
+    if failure.final:
+        return f"{said} (not tried again until the Cache's spec changes)"
+    tries = "1 attempt" if failure.attempts == 1 else f"{failure.attempts} attempts"
+    return f"{said} ({tries}; tried again within 5 minutes)"

@@ -16,7 +16,7 @@ from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
 from gkm.core.quantity import to_bytes
-from gkm.core.retry import QUOTA_EXCEEDED, UNAVAILABLE
+from gkm.core.retry import QUOTA_EXCEEDED, telling
 from gkm.core.targets import Target
 from gkm.core.view import Cache, Settings, Trouble, View
 
@@ -73,9 +73,10 @@ def judge(
     for one in there.values():
         seen = observe(one, None, now)
         ours = one.ref.target in standing and _of(view, one)
-        kept = ours and _published(seen) and one.ref.target not in filled
+        stage = life.phase(replace(seen, wanted=True))
+        kept = ours and stage is Phase.PUBLISHED and one.ref.target not in filled
         found = _judged(view, one, seen, now, wanted=kept)
-        undecided = pin.pending and ours and not kept
+        undecided = pin.pending and ours and not kept and stage is not Phase.RETIRING
         judged[one.ref.id] = replace(found, step=Step.WAIT) if undecided else found
     return tuple(judged.values())
 
@@ -83,10 +84,6 @@ def judge(
 def _of(view: View, one: Copy) -> bool:
     """Whether the copy is this very Cache's, not that of a predecessor of its name."""
     return view.cache is not None and view.cache.uid == one.ref.cache_uid
-
-
-def _published(seen: Observed) -> bool:
-    return life.phase(replace(seen, wanted=True)) is Phase.PUBLISHED
 
 
 def _inputs(cache: Cache, settings: Settings, pin: Pin) -> Inputs:
@@ -103,20 +100,15 @@ def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) 
     held = trouble is not None and (trouble.final or now < trouble.again)
     step = Step.WAIT if held else life.next_step(seen)
     phase = life.phase(seen)
-    shown = trouble if held and _telling(trouble, phase) else None
+    told = trouble is not None and telling(trouble) and not _passing(trouble, phase)
+    shown = trouble if held and told else None
     return Judged(one, seen, phase, step, shown)
 
 
-def _telling(trouble: Trouble | None, phase: Phase) -> bool:
-    """Whether trouble is worth a user's attention.
-
-    The API server is away now and then, and a quota counts the staging claim for a moment after
-    it made room for the serving claim.
-    """
-    if trouble is None or trouble.attempts >= 3:
-        return trouble is not None
-    passing = trouble.reason == QUOTA_EXCEEDED and phase is Phase.RESERVED
-    return not passing and trouble.reason != UNAVAILABLE
+def _passing(trouble: Trouble, phase: Phase) -> bool:
+    """A quota counts the staging claim for a moment after it made room for the serving claim."""
+    early = trouble.attempts < 3
+    return early and trouble.reason == QUOTA_EXCEEDED and phase is Phase.RESERVED
 
 
 def _name_free(view: View, ref: CopyRef) -> bool:

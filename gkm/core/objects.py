@@ -265,7 +265,7 @@ def _pod(claim: str, args: list[str], settings: Settings) -> Json:
 
 def _mount_secrets(pod: Json, secrets: list[str]) -> None:
     """Give the extraction its logins as files; a Secret that is not there holds up nothing."""
-    keys = (".dockerconfigjson", ".dockercfg")
+    keys = names.DOCKER_CONFIG_KEYS
     sources = [
         {
             "secret": {

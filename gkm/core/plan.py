@@ -7,18 +7,19 @@ it gives a plan that writes nothing.
 from typing import Any
 
 from gkm.api import names
-from gkm.core import explain, inquire, rollup, steps
+from gkm.core import explain, rollup, steps
 from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
-from gkm.core.copy import Phase, Step
+from gkm.core.copy import Step
 from gkm.core.image import Reference
+from gkm.core.inquire import Silent, silent
 from gkm.core.judge import Judged, judge, volume_size
 from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
 from gkm.core.report import Scene
 from gkm.core.retire import next_list
 from gkm.core.targets import targets
-from gkm.core.view import Cache, Claim, Job, Settings, Trouble, View
+from gkm.core.view import Cache, Settings, Trouble, View
 
 
 def plan(view: View, settings: Settings, now: float) -> Plan:
@@ -46,9 +47,9 @@ def _actions(
     wanted: list[Action] = []
     for one in judged:
         wanted.extend(steps.actions(one.step, steps.Move(one.copy, one.seen, ground)))
+    wanted.extend(_inquiries(view, judged, now))
     if cache is None:
         return tuple(wanted)
-    wanted.extend(_inquiries(view, judged, now))
     if pinned.ask:
         wanted.insert(0, Resolve(cache.spec.image, _secrets(cache, settings)))
     if any(isinstance(action, Create) for action in wanted) and not cache.deleting:
@@ -57,14 +58,14 @@ def _actions(
 
 
 def _inquiries(view: View, judged: tuple[Judged, ...], now: float) -> list[Action]:
-    waiting = _waiting(judged)
-    return [inquire.inquiry(c) for c in waiting if inquire.due(c, view.said.get(c.uid)) <= now]
+    due = (pair for pair in _silent(judged) if pair[1].due(view.said.get(pair[1].uid)) <= now)
+    return [child.inquiry(one.copy.ref.id) for one, child in due]
 
 
-def _waiting(judged: tuple[Judged, ...]) -> list[Claim | Job]:
-    wanted = (one for one in judged if one.phase is Phase.FILLING and one.step is Step.WAIT)
-    found = (inquire.waits(one.copy, one.seen) for one in wanted)
-    return [child for child in found if child is not None]
+def _silent(judged: tuple[Judged, ...]) -> list[tuple[Judged, Silent]]:
+    """The copies that wait for somebody else, and for what."""
+    waiting = ((one, silent(one.copy, one.seen)) for one in judged if one.step is Step.WAIT)
+    return [(one, child) for one, child in waiting if child is not None]
 
 
 def _secrets(cache: Cache, settings: Settings) -> tuple[tuple[str, str], ...]:
@@ -95,7 +96,7 @@ def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
 
 def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
     times = [time for one in judged for time in wake(one.copy)]
-    times += [inquire.due(child, view.said.get(child.uid)) for child in _waiting(judged)]
+    times += [child.due(view.said.get(child.uid)) for _, child in _silent(judged)]
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:
         claim = one.copy.serving

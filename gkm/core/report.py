@@ -10,8 +10,9 @@ from gkm.core.copy import Phase
 from gkm.core.explain import State
 from gkm.core.judge import Judged, goal
 from gkm.core.pin import Pin
+from gkm.core.retry import telling
 from gkm.core.targets import Target
-from gkm.core.view import Cache, Trouble, Use, View
+from gkm.core.view import Cache, Trouble, View
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,18 @@ class Scene:
         older = next((one for one in here if one.serves), None)
         if older is None:
             return name, "", new
-        return name, claim, explain.outdated(self._use(older), new)
+        return name, claim, explain.outdated(explain.use_of(self.view, older.copy.serving), new)
 
     def _wanted(self, cache: Cache, target: Target) -> State:
         """The state of the copy that the target should have."""
         if not self.pin.current:
-            if isinstance(self.view.resolution, Trouble):
-                return State(explain.ERROR, explain.refused(self.view.resolution))
+            trouble = self.view.resolution
+            if isinstance(trouble, Trouble) and telling(trouble):
+                return explain.refused(trouble)
             return State(explain.PENDING, self.pin.fact.message)
         ref = goal(cache, self.pin, target)
         one = next(one for one in self.judged if one.copy.ref.id == ref.id)
         return explain.of_copy(self.view, one, self.now)
 
     def _leaving(self, one: Judged) -> str:
-        return explain.of_retiring(one.copy, self._use(one), self.now)
-
-    def _use(self, one: Judged) -> Use | None:
-        return self.view.uses.get(one.copy.serving.uid) if one.copy.serving else None
+        return explain.of_retiring(self.view, one, self.now)

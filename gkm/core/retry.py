@@ -76,3 +76,8 @@ def trouble(old: Trouble | None, word: Retry | Rejected, now: float) -> Trouble:
     attempts = old.attempts + 1 if old is not None else 1
     pause = max(word.after or 0.0, backoff(attempts, word.message))
     return Trouble(word.reason, word.message, now + pause, attempts=attempts)
+
+
+def telling(trouble: Trouble) -> bool:
+    """Whether trouble is worth a user's attention: the API server is away now and then."""
+    return trouble.reason != UNAVAILABLE or trouble.attempts >= 3

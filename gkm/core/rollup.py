@@ -114,7 +114,8 @@ def _degraded(report: Report) -> Fact:
         return Fact(DEGRADED, True, report.resolved.reason, report.resolved.message)
     message = _message_of(report, explain.ERROR)
     if message:
-        return Fact(DEGRADED, True, "CopyFailed", message)
+        reasons = (s.reason for _, _, s in report.states if s.word == explain.ERROR)
+        return Fact(DEGRADED, True, next(filter(None, reasons), "CopyFailed"), message)
     message = _message_of(report, explain.EXTRACTED)
     if message:
         return Fact(DEGRADED, True, "NotOnAllNodes", message)

@@ -90,14 +90,14 @@ def _stage(move: Move) -> tuple[Action, ...]:
         body = objects.host_path_volume(
             cache, move.copy.ref, move.ground.size, move.ground.settings
         )
-        wanted.extend(_made(body, move))
+        wanted.extend(_volume_of_size(body, move))
     if move.copy.staging is None:
         body = objects.staging_claim(cache, move.copy.ref, move.ground.size, move.ground.settings)
         wanted.append(Create(CLAIM, body, move.id))
     return tuple(wanted)
 
 
-def _made(body: Json, move: Move) -> tuple[Action, ...]:
+def _volume_of_size(body: Json, move: Move) -> tuple[Action, ...]:
     """Make our volume, or give one that is there the size that is asked for now."""
     volume, capacity = move.copy.volume, body["spec"]["capacity"]
     if volume is None:
@@ -112,7 +112,17 @@ def _made(body: Json, move: Move) -> tuple[Action, ...]:
 
 def _rearm(move: Move) -> tuple[Action, ...]:
     volume = move.volume
+    if _binder_is_next(move):
+        return ()
     return (_point(volume, volume.claim_namespace, volume.claim_name, move.id),)
+
+
+def _binder_is_next(move: Move) -> bool:
+    """Whether the volume's claim is gone and the binder has yet to write so.
+
+    To write at the same moment would be a conflict; its write is news that brings us back here.
+    """
+    return move.seen.stale_ref and move.volume.phase == "Bound"
 
 
 def _nudge(move: Move) -> tuple[Action, ...]:
@@ -242,8 +252,8 @@ def _reclaim(move: Move) -> tuple[Action, ...]:
         return (*_drop_job(move), *unfit)
     volume, claim = move.volume, move.copy.reclaim
     wanted: list[Action] = list(_drop_job(move))
-    if move.seen.stale_ref and volume.phase == "Bound":
-        return tuple(wanted)  # the binder is about to write that its claim is gone
+    if _binder_is_next(move):
+        return tuple(wanted)
     place = (move.ground.settings.namespace, move.copy.ref.reclaim)
     if move.seen.stale_ref or (volume.claim_namespace, volume.claim_name) != place:
         wanted.append(_point(volume, *place, move.id))

@@ -199,4 +199,4 @@ class View:
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
     """By copy id."""
     said: Mapping[str, Said] = field(default_factory=dict)
-    """By the uid of a claim or Job."""
+    """By the uid of a claim, Job or pod."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 
@@ -47,6 +48,8 @@ def path(kind: str, namespace: str = "", name: str = "", subresource: str = "") 
         return RESOURCES[kind].path(namespace, name, subresource)
     base = f"/api/v1/{_CORE[kind]}" if kind in _CORE else _OTHER[kind]
     prefix, _, plural = base.rpartition("/")
+    # Quoted: a name with `..` in it must not lead to another object.
+    namespace, name = quote(namespace, safe=""), quote(name, safe="")
     parts = [prefix, f"namespaces/{namespace}"] if namespace else [prefix]
     return "/".join([*parts, plural, *filter(None, (name, subresource))])
 

@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Self
 
-SECRET_KEYS: Final = (".dockerconfigjson", ".dockercfg")
-"""Keys of the two kinds of Secrets, ``kubernetes.io/dockerconfigjson`` and ``.../dockercfg``."""
+from gkm.api.names import DOCKER_CONFIG_KEYS
+
 _KEY = re.compile(r"([A-Za-z0-9.*-]+(?::[0-9]{1,5})?|\[[0-9a-fA-F:]+\](?::[0-9]{1,5})?)(?:/(.*))?")
 _API_VERSION = re.compile(r"^v[12](?:/|$)")
 _DOCKER_HUB: Final = "docker.io"
@@ -109,7 +109,7 @@ def _mounted(folder: Path) -> Iterator[str]:
     # The kubelet keeps folders of its own beside ours: ..data and a dated one.
     secrets = folder.iterdir() if folder.is_dir() else ()
     for secret in sorted((one for one in secrets if one.name.isdigit()), key=lambda s: int(s.name)):
-        for file in (secret / name for name in SECRET_KEYS):
+        for file in (secret / name for name in DOCKER_CONFIG_KEYS):
             if file.is_file():
                 yield file.read_text(errors="replace")
 

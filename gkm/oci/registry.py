@@ -123,7 +123,7 @@ def _failure(answer: Answer, where: Reference) -> Rejected | Retry:
     status = answer.status
     if status in REFUSED:
         host = urlsplit(answer.url).netloc
-        return unauthorized(where, f"{host} answers {status}, and GKM has no login to give it")
+        return unauthorized(where, f"{host} answers {status}, whatever login it is given")
     if status == 404:
         return Retry("ImageNotFound", f"image '{where}' is not in registry {where.registry}")
     if status == 429 or status >= 500:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
+
 from gkm.api import names
 from gkm.api.errors import Retry
-from gkm.api.meta import RESOURCES
 from gkm.core import inquire, publish, retire
 from gkm.core.actions import (
     CLAIM,
@@ -24,10 +25,11 @@ from gkm.core.actions import (
     Event,
     Inquire,
     Patch,
+    Read,
     Reserve,
     Write,
 )
-from gkm.core.view import Cache
+from gkm.core.view import Cache, Said
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 from gkm.operator.fleet import Fleet, Memory
@@ -52,7 +54,7 @@ class Applier:
         self._fleet = fleet
         self._leading = leading
 
-    async def apply(self, action: Write, memory: Memory) -> None:
+    async def apply(self, action: Write | Read, memory: Memory) -> None:
         """Carry out one action. Raises Retry, Rejected, NotLeading."""
         try:
             match action:
@@ -148,14 +150,13 @@ class Applier:
         except ApiError as error:
             if not error.conflict:
                 raise
-            if kind not in RESOURCES:  # a Cache's news come by themselves, and soon
-                await self._look_again(kind, namespace, name)
+            await self._look_again(kind, namespace, name)
             raise Outdated from error
         self._fleet.observe(kind, "MODIFIED", made)
 
     async def _look_again(self, kind: str, namespace: str, name: str) -> None:
-        there = await self._client.get(kind, namespace, name)
-        if there is not None:
+        only = f"metadata.name={name}"  # by list: a right that the operator needs anyway
+        for there in (await self._client.list(kind, namespace, fields=only))[0]:
             self._fleet.observe(kind, "MODIFIED", there)
 
     async def _delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
@@ -194,12 +195,15 @@ class Applier:
 
     async def _inquire(self, action: Inquire, memory: Memory) -> None:
         mine = f"involvedObject.uid={action.uid}"
+        earlier, now = memory.said.get(action.uid), time.time()
         try:
             events, _ = await self._client.list("Event", action.namespace, fields=mine)
-        except ApiError as error:  # what is only for the explanation must not hold up the copy
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            # What is only for the explanation must not hold up the copy.
             _log.warning("events of %s/%s: %r", action.namespace, action.name, error)
-            events = []
-        memory.said[action.uid] = inquire.heard(events, action.name, time.time())
+            memory.said[action.uid] = Said(earlier.message if earlier else "", now)
+        else:
+            memory.said[action.uid] = inquire.heard(events, earlier, now)
 
     def gate(self) -> None:
         """Raise NotLeading unless the Lease is ours now."""

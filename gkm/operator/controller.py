@@ -12,10 +12,10 @@ import aiohttp
 
 from gkm.api.errors import Rejected, Retry
 from gkm.api.names import CacheKey
-from gkm.core.actions import Plan, Resolve, Write
+from gkm.core.actions import CheckUse, Inquire, Plan, Read, Resolve, Write
 from gkm.core.plan import plan
 from gkm.core.retry import backoff, trouble
-from gkm.core.view import Settings
+from gkm.core.view import Cache, Settings
 from gkm.kube.errors import ApiError
 from gkm.operator.apply import Applier, NotLeading, Outdated
 from gkm.operator.fleet import Fleet, Memory
@@ -69,12 +69,13 @@ class Controller:
         self._applier.gate()
         memory = self._fleet.memory(key)
         for _ in range(_ROUNDS):
-            wanted = plan(self._fleet.view(key), self._settings, time.time())
+            view = self._fleet.view(key)
+            wanted = plan(view, self._settings, time.time())
             if not await self._apply_all(key, wanted, memory):
                 break
         else:
             self._queue.add_after(key, _LATER)
-        await self._report(key, wanted)
+        await self._report(view.cache, wanted)
         memory.attempts = 0
         if wanted.again is not None:
             self._queue.add_after(key, wanted.again - time.time())
@@ -93,7 +94,7 @@ class Controller:
                     failed.add(action.copy)
         return moved
 
-    async def _apply(self, key: CacheKey, action: Write, memory: Memory) -> bool:
+    async def _apply(self, key: CacheKey, action: Write | Read, memory: Memory) -> bool:
         try:
             await self._applier.apply(action, memory)
         except Outdated:
@@ -108,23 +109,26 @@ class Controller:
             )
             _log.warning("%s: %s", key, word)
             return False
-        memory.troubles.pop(action.copy, None)
+        if not isinstance(action, CheckUse | Inquire):
+            memory.troubles.pop(action.copy, None)
         return True
 
-    async def _report(self, key: CacheKey, wanted: Plan) -> None:
-        """Write the status if it differs, and only then say so in events."""
-        cache = self._fleet.cache(key)
+    async def _report(self, cache: Cache | None, wanted: Plan) -> None:
+        """Write the status if it differs, and only then say so in events.
+
+        ``cache`` is what was planned from: its version is the fence.
+        """
         if cache is None or wanted.status is None:
             return
         if wanted.status == cache.status.dump():
             return
         await self._applier.write_status(cache, wanted.status)
         for event in wanted.events:
-            _log.info("%s: %s: %s", key, event.reason, event.message)
+            _log.info("%s: %s: %s", cache.key, event.reason, event.message)
             try:
                 await self._applier.post(cache, event)
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                _log.warning("%s: event %s was lost: %r", key, event.reason, error)
+                _log.warning("%s: event %s was lost: %r", cache.key, event.reason, error)
 
     def _later(self, key: CacheKey, error: Exception) -> None:
         memory = self._fleet.memory(key)

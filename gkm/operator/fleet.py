@@ -6,7 +6,7 @@ nothing; it only says which Caches a change concerns.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -71,6 +71,11 @@ class Memory:
             self.generation, self.attempts, self.troubles = cache.generation, 0, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
+
+    def keep(self, present: Collection[str]) -> None:
+        """Forget what was noted of children (by uid) that are gone."""
+        self.uses = {uid: use for uid, use in self.uses.items() if uid in present}
+        self.said = {uid: said for uid, said in self.said.items() if uid in present}
 
 
 class Fleet:
@@ -141,6 +146,7 @@ class Fleet:
         cache, memory = self._caches.get(key), self.memory(key)
         if cache is not None:
             memory.follow(cache)
+        memory.keep(self._children.get(key, {}))
         items = sorted(self._children.get(key, {}).values(), key=lambda item: item.uid)
         return View(
             key=key,

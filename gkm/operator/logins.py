@@ -8,9 +8,10 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gkm.api.names import DOCKER_CONFIG_KEYS
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
-from gkm.oci.keychain import SECRET_KEYS, Keychain
+from gkm.oci.keychain import Keychain
 
 
 async def keychain(client: Client, secrets: Iterable[tuple[str, str]]) -> Keychain:
@@ -43,9 +44,9 @@ async def _docker_config(client: Client, namespace: str, name: str) -> str:
     if secret is None:
         raise _Lacking("does not exist")
     data = secret.get("data") or {}
-    encoded = next((data[key] for key in SECRET_KEYS if data.get(key)), None)
+    encoded = next((data[key] for key in DOCKER_CONFIG_KEYS if data.get(key)), None)
     if encoded is None:
-        raise _Lacking(f"holds neither {' nor '.join(SECRET_KEYS)}")
+        raise _Lacking(f"holds neither {' nor '.join(DOCKER_CONFIG_KEYS)}")
     try:
         return base64.b64decode(encoded).decode()
     except (binascii.Error, ValueError):

@@ -79,7 +79,8 @@ class Resolver:
         except ApiError as error:
             raise error.word() from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Retry(UNAVAILABLE, f"{question.secrets} cannot be read: {error!r}") from error
+            said = "the Secrets of spec.imagePullSecrets cannot be read"
+            raise Retry(UNAVAILABLE, f"{said}: {error!r}") from error
         registry = Registry(self._settings, logins)
         loop = asyncio.get_running_loop()
         facts = await loop.run_in_executor(self._pool, registry.resolve, question.image)

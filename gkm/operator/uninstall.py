@@ -8,6 +8,8 @@ import asyncio
 import sys
 import time
 
+import aiohttp
+
 from gkm.api.errors import Rejected
 from gkm.api.names import CACHE, CLUSTER_CACHE
 from gkm.arguments import Parser
@@ -27,60 +29,79 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        left = asyncio.run(_uninstall(options.timeout))
-    except (Rejected, ApiError) as error:
-        _say(str(error))
+        return asyncio.run(_run(options.timeout))
+    except Rejected as word:
+        _say(str(word))
         return 1
+
+
+async def _run(timeout: float) -> int:  # noqa: ASYNC109 - in the end it says what is left
+    async with Client(find()) as client:
+        left = await Uninstaller(client).clear(timeout)
+    for line in left:
+        _say(f"still there: {line}")
     if left:
-        _say("nothing else was removed: clear away what is named above and uninstall again")
+        _say("GKM stays installed: clear away what holds these up and uninstall again")
     return 1 if left else 0
 
 
-async def _uninstall(timeout: float) -> bool:  # noqa: ASYNC109 - says whether Caches are left
-    until = time.monotonic() + timeout
-    told: set[str] = set()
-    async with Client(find()) as client:
-        while left := [c for kind in (CACHE, CLUSTER_CACHE) for c in await _all(client, kind)]:
-            if time.monotonic() > until:
-                return True
-            for cache in left:
-                await _delete(client, cache)
-                _tell_once(cache, told)
+class Uninstaller:
+    """Deletes the Caches that are there at its start, and no others."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._first: set[str] | None = None
+        self._told: set[str] = set()
+
+    async def clear(self, seconds: float) -> list[str]:
+        """Delete and wait; in words, what is left after ``seconds``."""
+        until, left = time.monotonic() + seconds, ["whatever there was: nothing could be read"]
+        while True:
+            try:
+                left = await self._round()
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                _say(f"the API server: {error!r}")
+            if not left or time.monotonic() >= until:
+                return left
             await asyncio.sleep(_PAUSE)
-    return False
+
+    async def _round(self) -> list[str]:
+        found = [cache for kind in (CACHE, CLUSTER_CACHE) for cache in await self._all(kind)]
+        if self._first is None:
+            self._first = {cache["metadata"]["uid"] for cache in found}
+        for cache in found:
+            await self._delete(cache)
+        for line in map(_standing, found):
+            if line not in self._told:  # at once: whoever waits for us may not wait to the end
+                self._told.add(line)
+                _say(line)
+        return [_standing(cache) for cache in found]
+
+    async def _all(self, kind: str) -> list[Json]:
+        """Every Cache of a kind; none if its definition is gone, and with it all of them."""
+        try:
+            found, _ = await self._client.list(kind)
+        except ApiError as error:
+            if error.not_found:
+                return []
+            raise
+        return [{**cache, "kind": kind} for cache in found]
+
+    async def _delete(self, cache: Json) -> None:
+        meta = cache["metadata"]
+        if "deletionTimestamp" not in meta and meta["uid"] in (self._first or ()):
+            namespace = meta.get("namespace", "")
+            await self._client.delete(cache["kind"], namespace, meta["name"], meta["uid"])
 
 
-def _tell_once(cache: Json, told: set[str]) -> None:
-    """Say at once what holds a Cache up: whoever waits for us may not wait to the end."""
+def _standing(cache: Json) -> str:
+    """Name of a Cache and why it is still there."""
+    meta = cache["metadata"]
+    name = "/".join(filter(None, (cache["kind"], meta.get("namespace"), meta["name"])))
     conditions = (cache.get("status") or {}).get("conditions") or [{}]
-    line = f"{_name(cache)}: {conditions[0].get('message')}"
-    if conditions[0].get("reason") == DELETING and line not in told:
-        told.add(line)
-        _say(line)
-
-
-async def _all(client: Client, kind: str) -> list[Json]:
-    """Every Cache of a kind; none if its definition is gone, and with it all of them."""
-    try:
-        found, _ = await client.list(kind)
-    except ApiError as error:
-        if error.not_found:
-            return []
-        raise
-    return [{**cache, "kind": kind} for cache in found]
-
-
-async def _delete(client: Client, cache: Json) -> None:
-    meta = cache["metadata"]
-    if "deletionTimestamp" not in meta:
-        _say(f"deleting {_name(cache)}")
-        namespace = meta.get("namespace", "")
-        await client.delete(cache["kind"], namespace, meta["name"], meta["uid"])
-
-
-def _name(cache: Json) -> str:
-    meta = cache["metadata"]
-    return "/".join(filter(None, (cache["kind"], meta.get("namespace"), meta["name"])))
+    if conditions[0].get("reason") == DELETING:
+        return f"{name}: {conditions[0].get('message')}"
+    return f"{name}: its deletion waits for the operator"
 
 
 def _say(line: str) -> None:

@@ -50,9 +50,6 @@ class Actors:
     namespaces: list[str] = field(default_factory=list)
     caches: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.before = self.leftovers()
-
     def namespace(self, name: str) -> str:
         """Make a namespace whose pods must be restricted, but for KIND's permission fix."""
         full = f"{self.prefix}-{name}"
@@ -150,32 +147,31 @@ class Actors:
         self.stage.kubectl("delete", kind, name, *place, *options)
 
     def leftovers(self) -> list[str]:
-        """Every claim, volume and Job of the cluster, by kind and name."""
+        """Every claim, volume and Job of the cluster that bears our prefix anywhere."""
         kinds = "persistentvolumeclaims,persistentvolumes,jobs"
         found = json.loads(self.stage.kubectl("get", kinds, "-A", "-o", "json"))["items"]
         return sorted(
             f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}"
             for o in found
+            if self.prefix in json.dumps(o)
         )
 
     def wait_clean(self) -> None:
-        """Wait until claims, volumes and Jobs are what they were before the test."""
-
-        def look() -> bool:
-            return self.leftovers() == self.before
-
+        """Wait until no claim, volume or Job of the test is left."""
         try:
-            eventually("nothing left behind", look)
+            eventually("nothing left behind", lambda: not self.leftovers())
         except AssertionError:
-            left = set(self.leftovers()) ^ set(self.before)
-            raise AssertionError(f"differs from before the test: {sorted(left)}") from None
+            raise AssertionError(f"left behind: {self.leftovers()}") from None
 
-    def clean(self) -> None:
-        """Take everything of the test away, and see that it goes."""
+    def leave(self) -> None:
+        """Take everything of the test away; ``see_gone`` sees that it went."""
         for namespace in self.namespaces:
             self.stage.kubectl("delete", "pods,jobs", "--all", "-n", namespace, "--wait=false")
         for kind, namespace, name in self.caches:
             self.delete(kind, namespace, name, wait=False)
+
+    def see_gone(self) -> None:
+        """Wait until nothing is left, then remove the namespaces."""
         try:
             self.wait_clean()
         finally:

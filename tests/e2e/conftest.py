@@ -114,13 +114,33 @@ def expected(stage: Stage, compiled: str, tmp_path_factory: pytest.TempPathFacto
     return reader.tree(str(target))
 
 
+@pytest.fixture(scope="session")
+def leaving(stage: Stage) -> Iterator[list[Actors]]:  # noqa: ARG001 - ends before the stage does
+    """What tests before left to be cleared away: the proof that nobody uses a claim takes time."""
+    owed: list[Actors] = []
+    yield owed
+    _see_gone(owed)
+
+
 @pytest.fixture
-def actors(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Actors]:
-    """Namespaces, pods and Caches of one test; gone, and seen to be gone, when it ends."""
+def alone(leaving: list[Actors]) -> None:
+    """Nothing of other tests is under way."""
+    _see_gone(leaving)
+
+
+def _see_gone(owed: list[Actors]) -> None:
+    while owed:
+        owed.pop().see_gone()
+
+
+@pytest.fixture
+def actors(stage: Stage, request: pytest.FixtureRequest, leaving: list[Actors]) -> Iterator[Actors]:
+    """Namespaces, pods and Caches of one test; gone, and seen to be gone, some time later."""
     unique = f"{os.getpid()} {request.node.nodeid}"
     made = Actors(stage, prefix=f"t{zlib.crc32(unique.encode()):08x}")
     yield made
-    made.clean()
+    made.leave()
+    leaving.append(made)
 
 
 @pytest.fixture

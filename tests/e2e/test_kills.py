@@ -22,7 +22,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.rules import KILLS, Rule
 from tests.stage import NAMESPACE, Stage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
 CLASSES = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
 EVERY_WRITE = [Rule(KILLS[number % len(KILLS)], number) for number in range(1, 60)]
 

@@ -13,7 +13,7 @@ from tests.e2e.actors import Actors, eventually
 from tests.e2e.audit import Ledger
 from tests.stage import NAMESPACE, Stage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
 CLASSES = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
 EVENTS, NUDGE = "create events", "patch persistentvolumeclaims"
 IDLE_SECONDS = 90
@@ -35,6 +35,8 @@ DELETED = Counter(
         "patch gkmcaches": 1,
     }
 )
+MOST = {"provisioned": (10, 6), "made by GKM": (11, 10)}
+"""Writes that coming and going may take, nudges counted in."""
 MADE = {
     "provisioned": (CREATED, DELETED),
     "made by GKM": (
@@ -54,7 +56,7 @@ MADE = {
 }
 
 
-def check(what: str, ledger: Ledger, expected: Counter[str]) -> None:
+def check(what: str, ledger: Ledger, expected: Counter[str], most: int) -> None:
     """Compare with exactly this; events and the nudges that a slow binder needs stand apart."""
     time.sleep(1)
     found = ledger.writes()
@@ -62,7 +64,7 @@ def check(what: str, ledger: Ledger, expected: Counter[str]) -> None:
     print(f"{what}: {found.total()} writes, {nudges} nudges, {events} events: {dict(found)}")
     assert found == expected
     assert events <= 3
-    assert found.total() + nudges <= 11
+    assert found.total() + nudges <= most
 
 
 @pytest.mark.parametrize("volumes", CLASSES)
@@ -74,10 +76,10 @@ def test_a_copy_takes_exactly_these_writes_to_come_and_to_go(
     ledger = Ledger.from_now(log)
     actors.cache(here, "kernels", **CLASSES[volumes])
     actors.wait_ready("gkmcache", here, "kernels")
-    check("apply to Extracted", ledger, created)
+    check("apply to Extracted", ledger, created, MOST[volumes][0])
     ledger = Ledger.from_now(log)
     actors.delete("gkmcache", here, "kernels")
-    check("deletion", ledger, deleted)
+    check("deletion", ledger, deleted, MOST[volumes][1])
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def with_little_memory(stage: Stage) -> Iterator[None]:
     staging.install(stage, print)
 
 
-@pytest.mark.usefixtures("with_little_memory")
+@pytest.mark.usefixtures("alone", "with_little_memory")
 def test_a_job_that_is_killed_for_memory_says_so_and_what_to_raise(actors: Actors) -> None:
     here = actors.namespace("memory")
     actors.cache(here, "kernels", storageClassName="shared")

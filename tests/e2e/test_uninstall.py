@@ -8,7 +8,7 @@ from tests import stage as staging
 from tests.e2e.actors import Actors, reading
 from tests.stage import NAMESPACE, Stage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_uninstalling_waits_for_pods_names_them_and_then_leaves_nothing(
     actors.delete("pod", here, "user")
     uninstall(stage, "--timeout", "90s")
     assert stage.kubectl("get", "gkmcache,clustergkmcache", "-A", "-o", "name") == ""
-    assert actors.leftovers() == actors.before
+    assert actors.leftovers() == []
     left = "deployments,serviceaccounts,roles,rolebindings,jobs"
     names = stage.kubectl("get", left, "-n", NAMESPACE, "-o", "name").split()
     assert names == ["serviceaccount/default"]

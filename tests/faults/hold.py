@@ -7,6 +7,7 @@ Lease would stop it. Only what was already on its way can still arrive.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -26,8 +27,8 @@ async def run(bench: Bench, plan: Plan, reference: Reference | None = None) -> R
     with told(result):
         await _through(world, leader, successor, result)
     bench.judge(world, result, mark, reference)
-    await _replace(bench.stack, leader)
     with told(result):
+        await _replace(bench.stack, leader, successor)
         await bench.clean(world, successor)
     bench.finish(result, begun)
     return result
@@ -82,11 +83,17 @@ async def _held(world: World, leader: Seat, over: Callable[[], bool]) -> bool:
     return held in done
 
 
-async def _replace(stack: Stack, leader: Seat) -> None:
-    """End the old leader, and let a new process stand by in its place."""
+async def _replace(stack: Stack, leader: Seat, successor: Seat) -> None:
+    """End the old leader, and let a new process stand by in its place.
+
+    Not before the successor leads, which it does not yet if no write was held.
+    """
     leader.proxy.begin()
     leader.operator.kill()
     await leader.operator.gone()
+    if math.isinf(successor.proxy.led):
+        await stack.give_lease_back()
+        await quiet(stack, successor, "the successor leads", lambda: True)
     leader.proxy.resume()
     await leader.operator.start()
     stack.seats.reverse()

@@ -194,3 +194,59 @@ def test_a_volume_whose_size_the_api_server_spells_otherwise_is_not_written_agai
     begun = len(world.writes)
     world.settle()
     assert "patch PersistentVolume" not in world.writes[begun:]
+
+
+def test_giving_a_volume_back_waits_for_the_binder_to_say_that_its_claim_is_gone() -> None:
+    world = World(settings=ON_HOST)
+    world.serve()
+    (volume,) = world.all("PersistentVolume")
+    world.delete_cache()
+    del world.objects[STAGING, "a", "kernels"]
+    world.settle()
+    assert world.get("PersistentVolume", "", volume["metadata"]["name"])["spec"] == volume["spec"]
+    world.change({**volume, "status": {"phase": "Released"}})
+    world.settle()
+    (volume,) = world.all("PersistentVolume")
+    assert volume["spec"]["claimRef"]["namespace"] == "gkm-system"
+
+
+def test_a_claim_that_need_not_name_its_volume_is_given_time_before_it_is_nudged() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    (claim,), (volume,) = world.all(STAGING), world.all("PersistentVolume")
+    ref = {**volume["spec"]["claimRef"], "uid": claim["metadata"]["uid"]}
+    bound = {**volume, "spec": {**volume["spec"], "claimRef": ref}, "status": {"phase": "Bound"}}
+    world.change(bound)
+    begun = len(world.writes)
+    world.now += 1
+    world.settle()
+    assert world.writes[begun:] == []
+    world.now += 1
+    world.settle()
+    assert world.writes[begun:] == ["patch PersistentVolumeClaim"]
+
+
+def test_a_namespace_that_leaves_is_cleared_though_the_registry_is_silent() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    world.namespaces = {"a": True}
+    world.edit(image="registry.test/kernels:other")
+    world.resolution = Trouble("RegistryUnavailable", "timeout", world.now + 60)
+    world.settle()
+    assert "Job kernels" not in " ".join(world.children())
+
+
+def test_what_is_half_given_back_goes_on_going_though_the_registry_is_silent() -> None:
+    world = World(settings=ON_HOST)
+    world.settle()
+    (volume,) = world.all("PersistentVolume")
+    for kind in (STAGING, "Job"):
+        for obj in world.all(kind):
+            del world.objects[kind, "a", obj["metadata"]["name"]]
+    ref = {"namespace": "gkm-system", "name": f"{volume['metadata']['name']}-reclaim"}
+    world.change({**volume, "spec": {**volume["spec"], "claimRef": ref}})
+    world.edit(image="registry.test/kernels:other")
+    world.resolution = Trouble("ImageNotFound", "no such tag", world.now + 60)
+    begun = len(world.writes)
+    world.settle()
+    assert "create PersistentVolumeClaim" in world.writes[begun:]

@@ -1,5 +1,8 @@
 """Why a copy does not get on: said in the words of whoever knows, asked for no more than needed."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from gkm.core import explain, inquire
@@ -110,6 +113,24 @@ def test_a_claim_that_nobody_provisions_says_what_its_provisioner_said() -> None
     assert f"claim {claim}: ProvisioningFailed: the array is on fire" in world.ready["message"]
 
 
+def test_a_pod_that_cannot_mount_is_asked_about_in_time() -> None:
+    world = World()
+    world.settle()
+    (claim,) = world.all("PersistentVolumeClaim")
+    world.bind(claim["metadata"]["name"])
+    world.put_pod(world.all("Job")[0], {"phase": "Pending"})
+    pod = f"{job_name(world)}-x"
+    world.events[pod] = [{"type": "Warning", "reason": "FailedMount", "message": "no route"}]
+    begun = world.now
+    while world.now < begun + STORAGE_PATIENCE:
+        again = world.settle().again
+        assert again is not None
+        world.now = again
+    world.settle()
+    assert world.now == begun + STORAGE_PATIENCE
+    assert f"extraction pod {pod}: FailedMount: no route" in world.ready["message"]
+
+
 def test_events_are_not_listed_while_everything_goes_well() -> None:
     world = World()
     world.settle()
@@ -120,7 +141,30 @@ def test_events_are_not_listed_while_everything_goes_well() -> None:
 
 
 def test_an_event_without_anything_to_tell_is_no_reason() -> None:
-    assert inquire.heard([{"type": "Normal", "reason": "Provisioning"}], "x", 5.0).message == ""
+    assert inquire.heard([{"type": "Normal", "reason": "Provisioning"}], None, 5.0).message == ""
+
+
+def test_a_failure_is_told_rather_than_the_waiting_that_is_repeated_after_it() -> None:
+    waiting = {
+        "type": "Normal",
+        "reason": "ExternalProvisioning",
+        "message": "waiting for a volume",
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+    }
+    failed = {
+        "type": "Warning",
+        "reason": "ProvisioningFailed",
+        "message": "request 1f2e3d4c-0000: no space, 17 tried",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    }
+    assert "waiting for a volume" in inquire.heard([waiting], None, 5.0).message
+    said = inquire.heard([waiting, failed], None, 5.0)
+    assert said.message == "ProvisioningFailed: request 1f2e3d4c-0000: no space, 17 tried"
+    again = "(combined from similar events): request aaaabbbb-1111: no space, 18 tried"
+    same = inquire.heard([{**failed, "message": again}], said, 9.0)
+    assert (same.message, same.checked) == (said.message, 9.0)
+    other = inquire.heard([{**failed, "message": "quota"}], said, 9.0)
+    assert other.message == "ProvisioningFailed: quota"
 
 
 @pytest.mark.parametrize(("attempts", "told"), [(1, False), (3, True)])
@@ -137,7 +181,56 @@ def test_a_quota_that_still_counts_the_staging_claim_is_told_only_when_it_lasts(
     world.troubles[copy] = trouble
     world.settle()
     assert (world.ready["reason"] == "Error") is told
-    assert explain.refused(trouble).endswith("exceeded quota: claims; raise the quota")
+    assert explain.refused(trouble).message.endswith("exceeded quota: claims; raise the quota")
+
+
+def deleting(**options: Any) -> World:
+    """A Cache that is deleted, its serving claim gone, its volume on the way out."""
+    world = World(**options)
+    world.serve()
+    world.delete_cache()
+    for _ in range(3):
+        world.settle()
+        world.now += 5
+    return world
+
+
+def test_an_emptying_job_whose_pods_are_refused_is_named() -> None:
+    world = deleting(settings=ON_HOST)
+    (volume,) = world.all("PersistentVolume")
+    reclaim = volume["spec"]["claimRef"]["name"]
+    world.bind(reclaim, namespace="gkm-system")
+    world.settle()
+    message = JOB_EVENT["message"].format(name=reclaim)
+    world.events[reclaim] = [{**JOB_EVENT, "message": message}]
+    world.now += POD_PATIENCE
+    world.settle()
+    assert "is being emptied by Job" in world.ready["message"]
+    assert "violates PodSecurity" in world.ready["message"]
+
+
+def test_a_removal_that_is_refused_says_so() -> None:
+    world = deleting(settings=ON_HOST)
+    copy = world.all("PersistentVolume")[0]["metadata"]["labels"]["gkm.io/copy"]
+    world.troubles[copy] = Trouble(QUOTA_EXCEEDED, "exceeded quota: claims", world.now + 60)
+    world.settle()
+    assert "cannot be cleared away: QuotaExceeded: exceeded quota" in world.ready["message"]
+
+
+def test_a_provisioner_that_takes_its_time_is_named_and_a_quick_one_is_not() -> None:
+    world = World()
+    world.serve()
+    (volume,) = world.all("PersistentVolume")
+    del world.objects["PersistentVolumeClaim", "a", "kernels"]
+    world.delete_cache()
+    moment = datetime.fromtimestamp(world.now, UTC).isoformat()
+    world.change({**volume, "status": {"phase": "Released", "lastPhaseTransitionTime": moment}})
+    again = world.settle().again
+    assert "is being removed" in world.ready["message"]
+    assert again == world.now + STORAGE_PATIENCE
+    world.now = again
+    world.settle()
+    assert f"volume {volume['metadata']['name']} is being deleted" in world.ready["message"]
 
 
 def test_another_size_reaches_the_volume_that_gkm_made_too() -> None:

@@ -121,7 +121,7 @@ class World:
     def bind(self, claim: str, volume: str = "", *, namespace: str = "a") -> None:
         """Bind a claim, to a provisioned volume if it has none."""
         found = self.get("PersistentVolumeClaim", namespace, claim)
-        volume = volume or found["spec"].get("volumeName") or f"pv-{claim}"
+        volume = volume or found["spec"].get("volumeName") or self._reserved(namespace, claim)
         if ("PersistentVolume", "", volume) not in self.objects:
             self._put(_provisioned(volume, found))
         held = self.get("PersistentVolume", "", volume)
@@ -135,6 +135,14 @@ class World:
         found["spec"]["volumeName"] = volume
         found["status"] = {"phase": "Bound"}
         self._put(found)
+
+    def _reserved(self, namespace: str, claim: str) -> str:
+        """The volume whose claimRef names the claim, or a name for one that is provisioned."""
+        for volume in self.all("PersistentVolume"):
+            ref = volume["spec"].get("claimRef") or {}
+            if (ref.get("namespace"), ref.get("name")) == (namespace, claim):
+                return str(volume["metadata"]["name"])
+        return f"pv-{claim}"
 
     def end_job(self, outcome: Outcome | None, *, code: int = 0, namespace: str = "a") -> None:
         """End the namespace's only Job, with what it had to say."""
@@ -245,7 +253,8 @@ class World:
             case CheckUse(namespace, claim, uid, _):
                 self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
             case Inquire(_, _, name, uid, _):
-                self.said[uid] = inquire.heard(self.events.get(name, []), name, self.now)
+                found = self.events.get(name, [])
+                self.said[uid] = inquire.heard(found, self.said.get(uid), self.now)
             case Resolve():
                 raise AssertionError("the test gave no resolution")
 
