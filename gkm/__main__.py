@@ -11,6 +11,7 @@ _PROGRAMS: Final = {
     "overlay": ("gkm.extract.app:overlay_main", "make a writable layer over a cache"),
     "pack": ("gkm.cli.pack:main", "pack a cache directory into an OCI image"),
     "push": ("gkm.cli.push:main", "push a packed image to a registry"),
+    "gpus": ("gkm.cli.gpus:main", "show this machine's GPUs, and which a packed cache fits"),
 }
 
 
