@@ -31,8 +31,11 @@ def storage_class(actors: Actors, request: pytest.FixtureRequest) -> Iterator[st
     actors.delete("storageclass", "", name)
 
 
-@pytest.mark.parametrize("mode", ["ReadOnlyMany", "ReadWriteMany"])
-@pytest.mark.parametrize("storage_class", CLASSES, indirect=True)
+@pytest.mark.parametrize(
+    ("storage_class", "mode"),
+    zip(CLASSES, ["ReadWriteMany", "ReadOnlyMany", "ReadWriteMany"], strict=True),
+    indirect=["storage_class"],
+)
 def test_a_cache_serves_from_a_class_and_leaves_nothing_on_it(
     actors: Actors, expected: str, storage_class: str, mode: str
 ) -> None:
