@@ -49,11 +49,11 @@ def of_copy(view: View, one: Judged, now: float) -> State:
         return State(ERROR, _failed(failure), failure.reason)
     if one.trouble is not None:
         return refused(one.trouble)
-    if phase is Phase.ABSENT:
+    if phase is Phase.ABSENT and copy.volume is None:
         return State(PENDING, "the volume claim for the extraction is being created")
     if phase is Phase.FILLING:
         return _filling(view, copy, now)
-    if phase in (Phase.FILLED, Phase.RESERVED):
+    if phase in (Phase.ABSENT, Phase.FILLED, Phase.RESERVED):
         return State(DOWNLOADING, _COPYING)
     return State(PENDING, _WAITING.get(phase) or _blocked(view, one))
 

@@ -91,6 +91,9 @@ def _stage(move: Move) -> tuple[Action, ...]:
             cache, move.copy.ref, move.ground.size, move.ground.settings
         )
         wanted.extend(_volume_of_size(body, move))
+        if not _known_to_binder(move.copy.volume):
+            released = move.seen.stale_ref and not wanted
+            return _rearm(move) if released else tuple(wanted)
     if move.copy.staging is None:
         body = objects.staging_claim(cache, move.copy.ref, move.ground.size, move.ground.settings)
         wanted.append(Create(CLAIM, body, move.id))
@@ -108,6 +111,16 @@ def _volume_of_size(body: Json, move: Move) -> tuple[Action, ...]:
     fenced = {"resourceVersion": volume.version}
     patch = {"metadata": fenced, "spec": {"capacity": capacity, "claimRef": ref}}
     return (Patch(VOLUME, "", volume.name, patch, move.id),)
+
+
+def _known_to_binder(volume: Volume | None) -> bool:
+    """Whether the binder has seen for whom the volume is reserved.
+
+    A claim that does not name its volume is looked at again only after 15 s if it came before.
+    """
+    if volume is None:
+        return False
+    return volume.phase == "Available" or volume.storage_class != objects.HOST_PATH_CLASS
 
 
 def _rearm(move: Move) -> tuple[Action, ...]:
@@ -257,7 +270,7 @@ def _reclaim(move: Move) -> tuple[Action, ...]:
     place = (move.ground.settings.namespace, move.copy.ref.reclaim)
     if move.seen.stale_ref or (volume.claim_namespace, volume.claim_name) != place:
         wanted.append(_point(volume, *place, move.id))
-    if claim is None:
+    if claim is None and _known_to_binder(volume):
         body = objects.reclaim_claim(move.copy.ref, volume, move.ground.settings)
         wanted.append(Create(CLAIM, body, move.id))
     return tuple(wanted)

@@ -237,10 +237,14 @@ class World:
                 place = (kind, meta.get("namespace", ""), meta["name"])
                 assert place not in self.objects, f"{place} exists"
                 self.writes.append(f"create {kind}")
-                self._put({**copy.deepcopy(body), "kind": kind})
+                known = {"status": {"phase": "Available"}} if kind == "PersistentVolume" else {}
+                self._put({**copy.deepcopy(body), "kind": kind, **known})
             case Patch(kind, namespace, name, body, _):
                 self.writes.append(f"patch {kind}")
-                self._put(_merged(self.get(kind, namespace, name), body))
+                patched = _merged(self.get(kind, namespace, name), body)
+                if "claimRef" in body.get("spec", {}):
+                    patched["status"] = {"phase": "Available"}  # as the binder says at once
+                self._put(patched)
                 self._drop_finished_cache()
             case Delete(kind, namespace, name, uid, _):
                 self._delete(kind, namespace, name, uid)
