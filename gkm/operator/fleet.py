@@ -133,10 +133,6 @@ class Fleet:
         """Every Cache that exists or left children behind."""
         return {*self._caches, *(key for key, items in self._children.items() if items)}
 
-    def cache(self, key: CacheKey) -> Cache | None:
-        """The Cache, if it exists."""
-        return self._caches.get(key)
-
     def memory(self, key: CacheKey) -> Memory:
         """What is remembered of a Cache."""
         return self._memory.setdefault(key, Memory())

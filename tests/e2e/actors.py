@@ -13,6 +13,8 @@ from tests.stage import Stage
 Json = dict[str, Any]
 T = TypeVar("T")
 PATIENCE = 120.0
+VOLUMES: dict[str, Json] = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
+"""The part of a spec that asks for each kind of volume."""
 _RESTRICTED: Json = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},

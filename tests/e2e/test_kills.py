@@ -15,7 +15,7 @@ import yaml
 
 from gkm.kube.access import from_kubeconfig
 from tests.cluster.control import render_kubeconfig
-from tests.e2e.actors import Actors, eventually, reading
+from tests.e2e.actors import VOLUMES, Actors, eventually, reading
 from tests.e2e.audit import OPERATOR, Ledger, resource
 from tests.faults.process import Operator
 from tests.faults.proxy import Proxy
@@ -23,7 +23,6 @@ from tests.faults.rules import KILLS, Rule
 from tests.stage import NAMESPACE, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
-CLASSES = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
 EVERY_WRITE = [Rule(KILLS[number % len(KILLS)], number) for number in range(1, 60)]
 
 
@@ -101,14 +100,14 @@ def made(ledger: Ledger) -> Counter[str]:
     return Counter(name for name in good if name not in ("events", "leases"))
 
 
-@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("volumes", VOLUMES)
 async def test_a_life_in_which_every_write_kills_the_operator_is_like_any_other(
     actors: Actors, log: Path, proxy: Proxy, expected: str, volumes: str
 ) -> None:
     here = actors.namespace("killed")
     ledger = Ledger.from_now(log)
     proxy.begin(EVERY_WRITE)
-    await asyncio.to_thread(actors.cache, here, "kernels", **CLASSES[volumes])
+    await asyncio.to_thread(actors.cache, here, "kernels", **VOLUMES[volumes])
     await asyncio.to_thread(actors.wait_ready, "gkmcache", here, "kernels")
     actors.pod(here, "reader", "kernels", reading(3))
     ended = await asyncio.to_thread(actors.wait_pod, here, "reader", "Succeeded", "Failed")

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from tests.e2e.actors import Actors, eventually, reading
+from tests.e2e.actors import VOLUMES, Actors, eventually, reading
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
-CLASSES = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
 
 
 def message(actors: Actors, kind: str, namespace: str, name: str) -> str:
@@ -20,12 +19,12 @@ def phases(actors: Actors, name: str) -> dict[str, str]:
     return {s["namespace"]: s["phase"] for s in status.get("namespaces") or ()}
 
 
-@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("volumes", VOLUMES)
 def test_a_namespace_that_is_deleted_and_made_again_gets_a_new_copy(
     actors: Actors, stage: Stage, expected: str, volumes: str
 ) -> None:
     stays, back = actors.namespace("stays"), actors.namespace("back")
-    name = actors.cluster_cache("kernels", workloadNamespaces=[stays, back], **CLASSES[volumes])
+    name = actors.cluster_cache("kernels", workloadNamespaces=[stays, back], **VOLUMES[volumes])
     eventually("both", lambda: phases(actors, name) == {stays: "Extracted", back: "Extracted"})
     first = actors.get("pvc", back, name)["metadata"]["uid"]
     stage.kubectl("delete", "namespace", back)
@@ -54,14 +53,14 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted(actors: Actors, st
     actors.wait_ready("clustergkmcache", "", name)
 
 
-@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("volumes", VOLUMES)
 def test_a_gkmcache_stands_before_a_clustergkmcache_of_its_name(
     actors: Actors, volumes: str
 ) -> None:
     here, other = actors.namespace("here"), actors.namespace("other")
-    name = actors.cluster_cache("kernels", workloadNamespaces=[here, other], **CLASSES[volumes])
+    name = actors.cluster_cache("kernels", workloadNamespaces=[here, other], **VOLUMES[volumes])
     eventually("both", lambda: phases(actors, name) == {here: "Extracted", other: "Extracted"})
-    actors.cache(here, name, **CLASSES[volumes])
+    actors.cache(here, name, **VOLUMES[volumes])
     actors.wait_ready("gkmcache", here, name)
     eventually("gave way", lambda: phases(actors, name) == {here: "Shadowed", other: "Extracted"})
     assert actors.get("pvc", here, name)["metadata"]["annotations"]["gkm.io/cache"] == (
@@ -71,12 +70,12 @@ def test_a_gkmcache_stands_before_a_clustergkmcache_of_its_name(
     eventually("back", lambda: phases(actors, name) == {here: "Extracted", other: "Extracted"})
 
 
-@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("volumes", VOLUMES)
 def test_a_cache_waits_for_the_copy_that_a_predecessor_of_its_name_left_in_use(
     actors: Actors, stage: Stage, expected: str, volumes: str
 ) -> None:
     here = actors.namespace("heir")
-    actors.cache(here, "kernels", **CLASSES[volumes])
+    actors.cache(here, "kernels", **VOLUMES[volumes])
     actors.wait_ready("gkmcache", here, "kernels")
     actors.pod(here, "user", "kernels", reading(1000))
     actors.wait_pod(here, "user", "Running")
@@ -84,7 +83,7 @@ def test_a_cache_waits_for_the_copy_that_a_predecessor_of_its_name_left_in_use(
     actors.wait_ready("gkmcache", here, "kernels", "Deleting")
     none = json.dumps({"metadata": {"finalizers": None}})
     stage.kubectl("patch", "gkmcache", "kernels", "-n", here, "--type=merge", "-p", none)
-    actors.cache(here, "kernels", **CLASSES[volumes])
+    actors.cache(here, "kernels", **VOLUMES[volumes])
     eventually("said", lambda: "waits for pod user" in message(actors, "gkmcache", here, "kernels"))
     print(message(actors, "gkmcache", here, "kernels"))
     assert set(actors.logs(here, "user").split()) == {expected}

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests import stage as staging
-from tests.e2e.actors import Actors, eventually
+from tests.e2e.actors import VOLUMES, Actors, eventually
 from tests.e2e.audit import Ledger
 from tests.stage import NAMESPACE, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
-CLASSES = {"made by GKM": {}, "provisioned": {"storageClassName": "shared"}}
 EVENTS, NUDGE = "create events", "patch persistentvolumeclaims"
 IDLE_SECONDS = 90
 CREATED = Counter(
@@ -67,14 +66,14 @@ def check(what: str, ledger: Ledger, expected: Counter[str], most: int) -> None:
     assert found.total() + nudges <= most
 
 
-@pytest.mark.parametrize("volumes", CLASSES)
+@pytest.mark.parametrize("volumes", VOLUMES)
 def test_a_copy_takes_exactly_these_writes_to_come_and_to_go(
     actors: Actors, log: Path, volumes: str
 ) -> None:
     here = actors.namespace("counted")
     created, deleted = MADE[volumes]
     ledger = Ledger.from_now(log)
-    actors.cache(here, "kernels", **CLASSES[volumes])
+    actors.cache(here, "kernels", **VOLUMES[volumes])
     actors.wait_ready("gkmcache", here, "kernels")
     check("apply to Extracted", ledger, created, MOST[volumes][0])
     ledger = Ledger.from_now(log)
@@ -95,7 +94,7 @@ def test_nothing_is_written_while_nothing_changes_nor_on_a_restart(
     actors: Actors, stage: Stage, log: Path
 ) -> None:
     here = actors.namespace("quiet")
-    for volumes, storage in CLASSES.items():
+    for volumes, storage in VOLUMES.items():
         actors.cache(here, volumes.replace(" ", "-").lower(), **storage)
     for _, namespace, name in actors.caches:
         actors.wait_ready("gkmcache", namespace, name)

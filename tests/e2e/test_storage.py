@@ -33,7 +33,7 @@ def storage_class(actors: Actors, request: pytest.FixtureRequest) -> Iterator[st
 
 @pytest.mark.parametrize(
     ("storage_class", "mode"),
-    zip(CLASSES, ["ReadWriteMany", "ReadOnlyMany", "ReadWriteMany"], strict=True),
+    list(zip(CLASSES, ["ReadWriteMany", "ReadOnlyMany", "ReadWriteMany"], strict=True)),
     indirect=["storage_class"],
 )
 def test_a_cache_serves_from_a_class_and_leaves_nothing_on_it(
