@@ -213,6 +213,32 @@ class FailingNode(Model):
     """The failure in words, and what to do about it."""
 
 
+class GpuTarget(Model):
+    """One kind of GPU that the cache was compiled for."""
+
+    backend: str
+    """What it was compiled with: cuda or hip."""
+
+    arch: str = ""
+    """Architecture, such as 90 (cuda) or gfx942 (hip); empty if the image does not say."""
+
+    warp_size: int = 0
+    """Lanes of a warp; 0 if the image does not say."""
+
+    cuda_version: str = ""
+    """Version of CUDA that it was compiled with, if the image says so."""
+
+
+class CompiledFor(Model):
+    """The GPUs that the resolved image was compiled for."""
+
+    targets: tuple[GpuTarget, ...] = ()
+    """The kinds of GPUs that the image names."""
+
+    doubt: str = ""
+    """Why it may have been compiled for others, too."""
+
+
 class CacheStatus(Model):
     """What GKM has made of the spec. Written by GKM's operator only."""
 
@@ -231,6 +257,12 @@ class CacheStatus(Model):
 
     resolved_bytes: int | None = None
     """Size in bytes that is asked for each volume."""
+
+    compiled_for: CompiledFor | None = None
+    """The GPUs that the image was compiled for, as its labels say."""
+
+    environment: tuple[str, ...] = ()
+    """Environment variables that the webhook sets to mountPath in pods that do not set them."""
 
     counts: Counts | None = None
     """How many nodes and pods are concerned."""

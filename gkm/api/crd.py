@@ -29,9 +29,10 @@ _DESCRIPTIONS: Final = {
     CLUSTER_CACHE_NODE: "A ClusterGKMCacheNode says which GPUs and which cluster-wide caches one "
     "node has. GKM writes it; do not edit it.",
 }
-_CACHE_FIELDS: Final = {"spec": CacheSpec, "status": CacheStatus}
-_NODE_FIELDS: Final = {"status": CacheNodeStatus}
-_FIELDS: Final[Mapping[str, Mapping[str, type[Model]]]] = {
+_Fields = Mapping[str, type[Model]]
+_CACHE_FIELDS: Final[_Fields] = {"spec": CacheSpec, "status": CacheStatus}
+_NODE_FIELDS: Final[_Fields] = {"status": CacheNodeStatus}
+_FIELDS: Final[Mapping[str, _Fields]] = {
     CACHE: _CACHE_FIELDS,
     CLUSTER_CACHE: _CACHE_FIELDS,
     CACHE_NODE: _NODE_FIELDS,

@@ -28,15 +28,26 @@ LABEL_ROLE: Final = "gkm.io/role"
 LABEL_DIGEST: Final = "gkm.io/digest"
 """The digest's first twelve hexadecimal digits, for people and selectors."""
 LABEL_NODE: Final = "gkm.io/node"
-"""A node's name, or ``SHARED``: agents select their own node's claims and the shared ones."""
+"""``node_label`` of a node, or ``SHARED``: agents select their own node's claims and the shared."""
 SHARED: Final = "SHARED"
 """No node can be called this: node names are lower case."""
+LABEL_MUTATION: Final = "gkm.io/pvc-mutation"
+"""``"true"`` on a pod: the webhook looks at it."""
 
 ANNOTATION_CACHE: Final = "gkm.io/cache"
 """``<kind>/<namespace>/<name>`` of the Cache; the namespace of a ClusterGKMCache is empty."""
 ANNOTATION_DIGEST: Final = "gkm.io/resolved-digest"
 ANNOTATION_TARGET: Final = "gkm.io/target"
 """The namespace that the copy is for: a volume and a reclaim claim cannot say it otherwise."""
+ANNOTATION_NODE: Final = "gkm.io/node-name"
+ANNOTATION_NODE_UID: Final = "gkm.io/node-uid"
+"""On the children of a per-node copy. A node that was replaced under its name has another uid."""
+ANNOTATION_TARGETS: Final = "gkm.io/gpu-targets"
+"""On claims: for which GPUs the image was compiled, as ``core.gputargets.Targets.to_json``."""
+ANNOTATION_SUPERSEDED: Final = "gkm.io/superseded"
+"""On a serving claim that is not wanted any more: ``Outdated`` or ``Deleting``."""
+ANNOTATION_SIMULATED: Final = "gkm.io/simulated-gpus"
+"""On a Node: the GPUs that it is said to have, in the words of ``gpus.simulated``."""
 ANNOTATION_INPUT: Final = "gkm.io/input-hash"
 ANNOTATION_STAGING: Final = "gkm.io/staging-uid"
 """On a Job: the uid of the staging claim that it fills."""
@@ -87,7 +98,10 @@ def copy_id(key: CacheKey, uid: str, namespace: str, node_uid: str, digest: str)
 
     ``namespace`` is the workload's, ``node_uid`` is empty in shared mode.
     """
-    parts = (key.kind, key.namespace, key.name, uid, namespace, node_uid, digest)
+    return _short_hash(key.kind, key.namespace, key.name, uid, namespace, node_uid, digest)
+
+
+def _short_hash(*parts: str) -> str:
     raw = hashlib.sha256("\0".join(parts).encode()).digest()
     return base64.b32encode(raw).decode().lower()[:_COPY_ID_LENGTH]
 
@@ -106,6 +120,19 @@ def staging_name(cache: str, copy: str) -> str:
 def reclaim_name(cache: str, copy: str) -> str:
     """Name of the claim (in GKM's namespace) through which a volume is given back."""
     return child_name(cache, copy, "reclaim")
+
+
+def waiting_name(key: CacheKey, uid: str, node_uid: str) -> str:
+    """Name of the claim that a pod of this node may wait for before anything is there.
+
+    It does not depend on the digest: whichever good copy comes first fulfils it.
+    """
+    return child_name(key.name, _short_hash("waiting", key.kind, key.namespace, uid, node_uid))
+
+
+def node_label(node: str) -> str:
+    """A node's name as a label value: itself, or if it is too long its beginning and a hash."""
+    return node if len(node) <= _NAME_LIMIT else child_name(node, _short_hash("node", node))
 
 
 def short_digest(digest: str) -> str:

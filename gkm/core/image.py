@@ -14,6 +14,10 @@ from gkm.api.errors import Rejected
 FRAMEWORKS: Final = ("triton", "vllm")
 """Frameworks whose images are recognised, first match wins (MCV: Triton wins if both)."""
 
+_ROOT_LABEL: Final = "io.kserve.km/cache-root-env"
+_DIRECTORY_VARIABLE: Final = {"triton": "TRITON_CACHE_DIR", "vllm": "VLLM_CACHE_ROOT"}
+_POINTERS: Final = frozenset({*_DIRECTORY_VARIABLE.values(), "TORCHINDUCTOR_CACHE_DIR"})
+
 DEFAULT_MOUNT_PATH: Final = "/cache"
 """Where workloads mount a cache unless ``spec.mountPath`` says otherwise."""
 
@@ -137,6 +141,17 @@ def manifest_path(framework: str) -> str:
 def framework(labels: Mapping[str, str]) -> str | None:
     """Return the framework whose summary label the image carries; None: not a cache image."""
     return next((name for name in FRAMEWORKS if label(name, "summary") in labels), None)
+
+
+def environment(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that must hold the mount path for the framework to look there, sorted.
+
+    Only names of frameworks that we know: an image must not choose what runs in a pod. The path in
+    a ``cache-root-env`` label is the packer's, not where GKM mounts.
+    """
+    asked = {_DIRECTORY_VARIABLE.get(framework(labels) or "", "")}
+    asked.add(labels.get(_ROOT_LABEL, "").partition("=")[0])
+    return tuple(sorted(asked & _POINTERS))
 
 
 def declared_size(labels: Mapping[str, str]) -> int | None:

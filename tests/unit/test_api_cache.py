@@ -44,6 +44,11 @@ FULL_STATUS = {
     "resolvedBytes": 1 << 40,
     "counts": {"nodeCnt": 2, "nodeErrorCnt": 0},
     "namespaces": [{"namespace": "a", "claim": "c", "phase": "Extracted", "message": ""}],
+    "compiledFor": {
+        "targets": [{"backend": "cuda", "arch": "90", "warpSize": 32, "cudaVersion": "12.8"}],
+        "doubt": "",
+    },
+    "environment": ["TRITON_CACHE_DIR"],
     "failingNodes": [{"node": "n1", "reason": "NoSpace", "message": "disk is full"}],
     "lastUpdated": "2026-01-02T03:04:05Z",
 }
@@ -99,7 +104,8 @@ def test_shared(modes: tuple[str, ...], shared: bool) -> None:
 
 
 def test_empty_status_has_no_counts() -> None:
-    assert CacheStatus().dump() == {"conditions": [], "namespaces": [], "failingNodes": []}
+    empty = ("conditions", "environment", "namespaces", "failingNodes")
+    assert CacheStatus().dump() == {field: [] for field in empty}
     assert Counts(node_cnt=0).dump() == {"nodeCnt": 0}
 
 
@@ -121,12 +127,17 @@ def test_node_status_comes_back_as_it_was_written() -> None:
         "conditions": FULL_STATUS["conditions"],
         "compatibleGPUs": [0],
         "incompatibleGPUs": [1],
+        "fit": "fits GPU 0 (compiled for cuda 90)",
+        "claims": [
+            {"namespace": "a", "claim": "c", "phase": "Running", "message": "", "pods": 1},
+        ],
         "lastUpdated": "2026-01-02T03:04:05Z",
     }
+    gpus = {"gpuType": "MI210", "driverVersion": "6.12", "backend": "hip", "arch": "gfx90a"}
     status = {
         "nodeName": "n1",
         "counts": {"nodeInUseCnt": 1},
-        "gpus": [{"gpuType": "MI210", "driverVersion": "6.12", "ids": [0, 1]}],
+        "gpus": [{**gpus, "warpSize": 64, "ids": [0, 1]}],
         "caches": {"vector-add": {"sha256:" + "c" * 64: entry}},
     }
     assert CacheNodeStatus.model_validate(status).dump() == status
