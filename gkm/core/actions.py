@@ -128,3 +128,7 @@ class Plan:
     """The wanted status, None if there is no Cache to report on."""
     events: tuple[Event, ...] = ()
     again: float | None = None
+    unwanted: frozenset[str] = frozenset()
+    """Nodes, by uid, that have something of the Cache and are not meant for it."""
+    queued: bool = False
+    """Some copy waits for other extractions to end."""

@@ -74,6 +74,7 @@ class Step(Enum):
     """What to do next. Every step may be repeated; WAIT: an event will tell."""
 
     WAIT = "wait"
+    RESTORE = "take the mark off a serving claim that is wanted again"
     STAGE = "create the staging claim, and before it the volume if GKM makes it"
     REARM = "take the uid of a claim that is gone out of the volume's claimRef"
     NUDGE = "make the binder look at the claim again"
@@ -109,6 +110,10 @@ class Observed:
     serving: Claim = Claim.NONE
     reclaim: Claim = Claim.NONE
     emptying: Job = Job.NONE
+    node_gone: bool = False
+    """The node of a per-node copy is gone, and with it what was on its disk."""
+    superseded: bool = False
+    """The serving claim is marked as not wanted any more."""
 
 
 def phase(seen: Observed) -> Phase:
@@ -138,7 +143,7 @@ def next_step(seen: Observed) -> Step:
         case Phase.RESERVED:
             return _publish(seen)
         case Phase.PUBLISHED:
-            return _drop_staging(seen) or Step.WAIT
+            return _drop_staging(seen) or (Step.RESTORE if seen.superseded else Step.WAIT)
         case Phase.LOST:
             return Step.UNPUBLISH
         case Phase.RETIRING:
@@ -232,6 +237,8 @@ def _retire(seen: Observed) -> Step:
         left = seen.reclaim not in (Claim.NONE, Claim.GOING)
         left = left or seen.emptying not in (Job.NONE, Job.GOING)
         return Step.DISCARD if left else Step.WAIT
+    if seen.node_gone and seen.ours:
+        return Step.DISCARD
     return _reclaim(seen)
 
 

@@ -15,6 +15,7 @@ from gkm.core.view import Claim, Job, JobPod, Trouble, Use, View, Volume
 PENDING = "Pending"
 DOWNLOADING = "Downloading"
 EXTRACTED = "Extracted"
+RUNNING = "Running"
 OUTDATED = "Outdated"
 ERROR = "Error"
 DELETING = "Deleting"
@@ -43,7 +44,9 @@ def of_copy(view: View, one: Judged, now: float) -> State:
     """Explain a wanted copy."""
     copy, phase = one.copy, one.phase
     if phase is Phase.PUBLISHED:
-        return State(EXTRACTED, _unreachable(copy.volume))
+        return State(EXTRACTED, "" if copy.ref.node_uid else _unreachable(copy.volume))
+    if one.held:
+        return State(PENDING, one.held)
     failure = copy.failure
     if failure is not None and phase is Phase.FILLING:
         return State(ERROR, _failed(failure), failure.reason)
@@ -61,7 +64,7 @@ def of_copy(view: View, one: Judged, now: float) -> State:
 def of_retiring(view: View, one: Judged, now: float) -> str:
     """Say what keeps a copy that is no longer wanted."""
     copy, use = one.copy, use_of(view, one.copy.serving)
-    claim = f"claim {copy.ref.target}/{copy.ref.serving}"
+    claim = f"claim {copy.ref.target}/{copy.serving_name}"
     if use is not None and use.pods:
         return f"{claim} is used by {_some(use.pods)}: delete them or scale them to zero"
     if copy.serving is not None and copy.serving.deleting and use is not None and use.finished:
@@ -69,7 +72,7 @@ def of_retiring(view: View, one: Judged, now: float) -> str:
     if one.trouble is not None:
         return f"{claim} cannot be cleared away: {refused(one.trouble).message}"
     return (
-        _reclaiming(view, copy, now) or f"the copy in namespace {copy.ref.target} is being removed"
+        _reclaiming(view, copy, now) or f"the copy in namespace {copy.ref.where} is being removed"
     )
 
 
@@ -190,7 +193,7 @@ def _blocked(view: View, one: Judged) -> str:
     if volume is not None and one.seen.volume is VolumeState.TAKEN:
         holder = f"{volume.claim_namespace}/{volume.claim_name}"
         return f"volume {volume.name} is held by claim {holder}, which is not this Cache's"
-    here = (copy.ref.target, copy.ref.serving)
+    here = (copy.ref.target, copy.serving_name)
     uses = [use_of(view, c) for c in view.claims if (c.namespace, c.name) == here]
     users = next((f", used by {_some(use.pods)}" for use in uses if use and use.pods), "")
     return f"claim {'/'.join(here)} still belongs to another Cache of this name{users}"

@@ -48,10 +48,14 @@ class Targets:
         return json.dumps(document, separators=(",", ":"))
 
 
+UNSAID: Final = Targets((), _SILENT)
+"""Of an image that says nothing."""
+
+
 def from_labels(labels: Mapping[str, str]) -> Targets:
     """Return what an image's labels say; what cannot be read is a doubt, never an error."""
     name = framework(labels)
-    return parse(labels[label(name, "summary")], name) if name else Targets((), _SILENT)
+    return parse(labels[label(name, "summary")], name) if name else UNSAID
 
 
 def parse(summary: str, framework_name: str = "") -> Targets:

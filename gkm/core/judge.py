@@ -1,7 +1,8 @@
 """Which copies are wanted, and where each stands.
 
 A copy is wanted if its target stands and its digest is the pinned one, or if it is what its target
-serves while the pinned digest is not filled there yet: a bad new image never costs the good one.
+serves while the pinned digest is not filled (per node: not published) there yet: a bad new image
+never costs the good one.
 While the digest is not known, an unfinished copy is neither filled nor removed: it may be the one,
 begun by an operator that did not live to write the pin down.
 """
@@ -30,6 +31,12 @@ class Judged:
     phase: Phase
     step: Step
     trouble: Trouble | None = None
+    serving: str = ""
+    """Name that its serving claim has or is to have; empty while somebody else holds the name."""
+    held: str = ""
+    """Why its next step is not taken now, in words for a user."""
+    in_line: bool = False
+    """It waits for other extractions to end."""
 
     @property
     def serves(self) -> bool:
@@ -38,7 +45,9 @@ class Judged:
 
     @property
     def filled(self) -> bool:
-        """Whether the content is complete on the volume."""
+        """Whether it replaces what its target served until now."""
+        if self.copy.ref.node_uid:
+            return self.phase is Phase.PUBLISHED
         return self.seen.volume is life.Volume.SERVING or self.seen.job is life.Job.DONE
 
 
@@ -50,8 +59,9 @@ def volume_size(cache: Cache, pin: Pin) -> int:
 def goal(cache: Cache, pin: Pin, target: Target) -> CopyRef:
     """The copy that a target should have."""
     key = cache.key
-    copy = names.copy_id(key, cache.uid, target.namespace, "", pin.digest)
-    return CopyRef(copy, key, cache.uid, target.namespace, pin.digest)
+    copy = names.copy_id(key, cache.uid, target.namespace, target.node_uid, pin.digest)
+    place = (target.namespace, pin.digest, target.node, target.node_uid)
+    return CopyRef(copy, key, cache.uid, *place)
 
 
 def judge(
@@ -59,26 +69,45 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Judge every copy that is there or should be; those that should be come first."""
     there = copies(view, settings.namespace)
-    standing = {t.namespace for t in targets if not t.obstacle}
+    standing = {t.place for t in targets if not t.obstacle}
     judged: dict[str, Judged] = {}
     inputs = None
     if view.cache is not None and pin.current:
         inputs = _inputs(view.cache, settings, pin)
         for target in targets:
-            if not target.obstacle:
-                ref = goal(view.cache, pin, target)
+            ref = goal(view.cache, pin, target)
+            if not target.obstacle and (target.meant or ref.id in there):
                 one = there.pop(ref.id, None) or Copy(ref, settings.namespace, pods=view.pods)
-                judged[ref.id] = _judged(view, one, observe(one, inputs, now), now, wanted=True)
-    filled = {j.copy.ref.target for j in judged.values() if j.filled}
+                found = _judged(view, one, observe(one, inputs, now), now, wanted=True)
+                judged[ref.id] = _held(found, target)
+    filled = {j.copy.ref.place for j in judged.values() if j.filled}
     for one in there.values():
         seen = observe(one, None, now)
-        ours = one.ref.target in standing and _of(view, one)
+        ours = one.ref.place in standing and _of(view, one)
         stage = life.phase(replace(seen, wanted=True))
-        kept = ours and stage is Phase.PUBLISHED and one.ref.target not in filled
+        kept = ours and stage is Phase.PUBLISHED and one.ref.place not in filled
         found = _judged(view, one, seen, now, wanted=kept)
         undecided = pin.pending and ours and not kept and stage is not Phase.RETIRING
         judged[one.ref.id] = replace(found, step=Step.WAIT) if undecided else found
-    return tuple(judged.values())
+    return _in_turn(tuple(judged.values()), view.slots, settings)
+
+
+def _held(one: Judged, target: Target) -> Judged:
+    """Begin nothing where nothing can be begun now."""
+    if target.held and one.step is Step.STAGE:
+        return replace(one, step=Step.WAIT, held=target.held)
+    return one
+
+
+def _in_turn(judged: tuple[Judged, ...], slots: int, settings: Settings) -> tuple[Judged, ...]:
+    """Begin as many extractions as there are slots; the others wait their turn."""
+    beginning = [one.copy.ref.id for one in judged if one.step is Step.RUN]
+    late = set(beginning[slots:])
+    said = f"waits its turn: {settings.parallel} extractions run, as many as GKM's chart allows"
+    return tuple(
+        replace(one, step=Step.WAIT, held=said, in_line=True) if one.copy.ref.id in late else one
+        for one in judged
+    )
 
 
 def _of(view: View, one: Copy) -> bool:
@@ -95,14 +124,16 @@ def _inputs(cache: Cache, settings: Settings, pin: Pin) -> Inputs:
 
 
 def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) -> Judged:
-    seen = replace(seen, wanted=wanted, name_free=_name_free(view, one.ref))
+    serving = _serving_name(view, one)
+    gone = bool(one.ref.node_uid) and not _is_there(view, one.ref)
+    seen = replace(seen, wanted=wanted, name_free=bool(serving), node_gone=gone)
     trouble = view.troubles.get(one.ref.id)
     held = trouble is not None and (trouble.final or now < trouble.again)
     step = Step.WAIT if held else life.next_step(seen)
     phase = life.phase(seen)
     told = trouble is not None and telling(trouble) and not _passing(trouble, phase)
     shown = trouble if held and told else None
-    return Judged(one, seen, phase, step, shown)
+    return Judged(one, seen, phase, step, shown, serving)
 
 
 def _passing(trouble: Trouble, phase: Phase) -> bool:
@@ -111,7 +142,18 @@ def _passing(trouble: Trouble, phase: Phase) -> bool:
     return early and trouble.reason == QUOTA_EXCEEDED and phase is Phase.RESERVED
 
 
-def _name_free(view: View, ref: CopyRef) -> bool:
-    place = (ref.target, ref.serving)
-    held = any((c.namespace, c.name) == place and c.copy != ref.id for c in view.claims)
-    return not held and place not in view.namesakes
+def _is_there(view: View, ref: CopyRef) -> bool:
+    node = view.nodes.get(ref.node)
+    return node is not None and node.uid == ref.node_uid
+
+
+def _serving_name(view: View, one: Copy) -> str:
+    """The first of its names that nobody else has, or is to have; empty if all are taken."""
+    ref = one.ref
+    if one.serving is not None or one.serving_name != ref.waiting:
+        return one.serving_name
+    others = {(c.namespace, c.name) for c in view.claims if c.copy != ref.id}
+    reserved = (v for v in view.volumes if v.copy != ref.id and not v.claim_uid)
+    others |= {(v.claim_namespace, v.claim_name) for v in reserved}
+    taken = others | view.namesakes
+    return next((name for name in ref.serving_names if (ref.target, name) not in taken), "")

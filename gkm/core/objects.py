@@ -7,13 +7,14 @@ claim, Job) and never what a pod may use (serving claim, volume).
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gkm.api import names
 from gkm.api.cache import CacheSpec
 from gkm.core.quantity import to_bytes
+from gkm.core.scheduling import DAEMON_TOLERATIONS, pinned
 from gkm.core.view import Cache, Settings, Volume
 
 Json = dict[str, Any]
@@ -44,15 +45,36 @@ class CopyRef:
     cache_uid: str
     target: str
     digest: str
+    node: str = ""
+    """Name of the node; empty in shared mode, as its uid."""
+    node_uid: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Namespace and node uid: at each place one copy serves."""
+        return self.target, self.node_uid
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return f"{self.target} on node {self.node}" if self.node else self.target
 
     @property
     def staging(self) -> str:
         return names.staging_name(self.key.name, self.id)
 
     @property
-    def serving(self) -> str:
-        """In shared mode workloads ask for the Cache's own name."""
-        return self.key.name
+    def waiting(self) -> str:
+        """Name of the serving claim, if it is free: what pods may wait for."""
+        if not self.node_uid:
+            return self.key.name
+        return names.waiting_name(self.key, self.cache_uid, self.node_uid)
+
+    @property
+    def serving_names(self) -> tuple[str, ...]:
+        """Names that the serving claim may have: on a node several copies may serve."""
+        own = names.child_name(self.key.name, self.id)
+        return (self.waiting, own) if self.node_uid else (self.waiting,)
 
     @property
     def reclaim(self) -> str:
@@ -76,13 +98,18 @@ def marks(copy: CopyRef, role: str) -> tuple[dict[str, str], dict[str, str]]:
         names.LABEL_COPY: copy.id,
         names.LABEL_ROLE: role,
         names.LABEL_DIGEST: names.short_digest(copy.digest),
-        names.LABEL_NODE: names.SHARED,
+        names.LABEL_NODE: names.node_label(copy.node) if copy.node_uid else names.SHARED,
     }
     annotations = {
         names.ANNOTATION_CACHE: str(copy.key),
         names.ANNOTATION_DIGEST: copy.digest,
         names.ANNOTATION_TARGET: copy.target,
     }
+    if copy.node_uid:
+        annotations |= {
+            names.ANNOTATION_NODE: copy.node,
+            names.ANNOTATION_NODE_UID: copy.node_uid,
+        }
     return labels, annotations
 
 
@@ -109,31 +136,56 @@ def job_input(spec: CacheSpec, settings: Settings) -> str:
     return _hash([shape, spec.mount_path, spec.storage_size, secrets, settings.registry])
 
 
-def staging_claim(cache: Cache, copy: CopyRef, size: int, settings: Settings) -> Json:
-    """The claim that the extraction Job fills; dies with the Cache."""
+def serving_mode(copy: CopyRef) -> str:
+    """The one access mode that the serving claim asks for."""
+    return "ReadWriteOnce" if copy.node_uid else "ReadOnlyMany"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What volumes are asked for: their bytes, and for which GPUs (JSON) their content is."""
+
+    size: int
+    targets: str
+    settings: Settings
+
+
+def staging_claim(cache: Cache, copy: CopyRef, wish: Wish) -> Json:
+    """The claim that the extraction Job fills; dies with the Cache.
+
+    For a node it says at once which: a class that binds at once must not choose another zone.
+    """
+    size, settings = wish.size, wish.settings
     labels, annotations = marks(copy, STAGING)
     annotations[names.ANNOTATION_INPUT] = claim_input(cache.spec, size, settings)
+    annotations[names.ANNOTATION_TARGETS] = wish.targets
     spec: Json = {
         "accessModes": [staging_mode(cache.spec)],
         "resources": {"requests": {"storage": _mebibytes(size)}},
     }
     if makes_volume(cache.spec, settings):
         spec["storageClassName"] = HOST_PATH_CLASS
-    elif cache.spec.storage_class_name:
-        spec["storageClassName"] = cache.spec.storage_class_name
+    else:
+        if cache.spec.storage_class_name:
+            spec["storageClassName"] = cache.spec.storage_class_name
+        if copy.node:
+            annotations[names.ANNOTATION_SELECTED_NODE] = copy.node
     meta = _meta(copy.target, copy.staging, labels, annotations)
     meta["ownerReferences"] = [_owner(cache)]
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
 
 
-def host_path_volume(cache: Cache, copy: CopyRef, size: int, settings: Settings) -> Json:
-    """A volume in the folder that all nodes share, reserved by name for the staging claim."""
+def host_path_volume(cache: Cache, copy: CopyRef, wish: Wish, hostname: str) -> Json:
+    """A volume in the folder that all nodes share, reserved by name for the staging claim.
+
+    One for a node is bound to it, by its label ``kubernetes.io/hostname``.
+    """
     labels, annotations = marks(copy, STAGING)
-    path = f"{settings.host_path.rstrip('/')}/{copy.volume}"
+    path = f"{wish.settings.host_path.rstrip('/')}/{copy.volume}"
     annotations[names.ANNOTATION_HOST_PATH] = path
     meta = _meta("", copy.volume, labels, annotations)
-    spec = {
-        "capacity": {"storage": _mebibytes(size)},
+    spec: Json = {
+        "capacity": {"storage": _mebibytes(wish.size)},
         "accessModes": [staging_mode(cache.spec)],
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": HOST_PATH_CLASS,
@@ -141,6 +193,10 @@ def host_path_volume(cache: Cache, copy: CopyRef, size: int, settings: Settings)
         "hostPath": {"path": path, "type": "DirectoryOrCreate"},
         "claimRef": claim_ref(copy.target, copy.staging),
     }
+    if copy.node_uid:
+        only = {"key": names.LABEL_HOSTNAME, "operator": "In", "values": [hostname]}
+        terms = {"nodeSelectorTerms": [{"matchExpressions": [only]}]}
+        spec["nodeAffinity"] = {"required": terms}
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec}
 
 
@@ -151,8 +207,11 @@ def claim_ref(namespace: str, name: str) -> Json:
 
 
 def serving_claim(copy: CopyRef, volume: Volume) -> Json:
-    """The claim that workloads mount, on the volume that is reserved for it."""
-    return _claim_on(copy, SERVING, (copy.target, copy.serving), volume, "ReadOnlyMany")
+    """The claim that workloads mount, on the volume that is reserved for it by this name."""
+    place = (volume.claim_namespace, volume.claim_name)
+    claim = _claim_on(copy, SERVING, place, volume, serving_mode(copy))
+    claim["metadata"]["annotations"][names.ANNOTATION_TARGETS] = volume.targets
+    return claim
 
 
 def reclaim_claim(copy: CopyRef, volume: Volume, settings: Settings) -> Json:
@@ -182,6 +241,7 @@ def extract_job(
     meta["ownerReferences"] = [_owner(cache)]
     job = _job(meta, labels, annotations, pod)
     _customise(job["spec"]["template"], cache.spec)
+    _pin(pod, copy, DAEMON_TOLERATIONS)
     return job
 
 
@@ -190,6 +250,7 @@ def empty_job(copy: CopyRef, settings: Settings) -> Json:
     labels, annotations = marks(copy, EMPTY)
     pod = _pod(copy.reclaim, ["extract", "--empty", "/volume"], settings)
     meta = _meta(settings.namespace, copy.reclaim, labels, annotations)
+    _pin(pod, copy, ({"operator": "Exists"},))  # its Cache, which knew the taints, may be gone
     return _job(meta, labels, annotations, pod)
 
 
@@ -309,6 +370,13 @@ def _customise(template: Json, spec: CacheSpec) -> None:
     meta["labels"] = custom.metadata.labels | meta["labels"]
     meta["annotations"] = custom.metadata.annotations | meta["annotations"]
     template["spec"] |= custom.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+
+
+def _pin(pod: Json, copy: CopyRef, tolerations: Iterable[Mapping[str, Any]]) -> None:
+    """Let the pod of a per-node copy run on its node only, and there in any case."""
+    if copy.node_uid:
+        pod["affinity"] = pinned(pod.get("affinity"), copy.node)
+        pod["tolerations"] = [*(pod.get("tolerations") or ()), *map(dict, tolerations)]
 
 
 def _mebibytes(size: int) -> str:

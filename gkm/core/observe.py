@@ -40,6 +40,17 @@ class Copy:
     pods: tuple[JobPod, ...] = ()
 
     @property
+    def serving_name(self) -> str:
+        """Name of the serving claim that is there, or for which the volume is reserved."""
+        if self.serving is not None:
+            return self.serving.name
+        volume, ref = self.volume, self.ref
+        reserved = volume is not None and volume.claim_namespace == ref.target
+        if volume is not None and reserved and volume.claim_name in ref.serving_names:
+            return volume.claim_name
+        return ref.waiting
+
+    @property
     def failure(self) -> Failure | None:
         """What the staging claim remembers of failed attempts."""
         return Failure.parse(self.staging.failed) if self.staging else None
@@ -93,6 +104,7 @@ def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:
         serving=_claim_state(one.serving, one.volume, None, now),
         reclaim=_claim_state(one.reclaim, one.volume, None, now),
         emptying=_emptying(one, now),
+        superseded=bool(one.serving and one.serving.superseded),
     )
 
 
@@ -124,23 +136,27 @@ def _slot(child: Child) -> str:
 def _genuine(child: Child, home: str) -> bool:
     """Whether id, place and name of a child are those that GKM gives to such a child."""
     ref = _ref(child)
-    if ref.id != names.copy_id(ref.key, ref.cache_uid, ref.target, "", ref.digest):
+    if ref.id != names.copy_id(ref.key, ref.cache_uid, ref.target, ref.node_uid, ref.digest):
         return False
     if ref.key.namespace not in ("", ref.target):
         return False
     places = {
-        objects.STAGING: (ref.target, ref.staging),
-        objects.SERVING: (ref.target, ref.serving),
-        objects.RECLAIM: (home, ref.reclaim),
-        objects.EXTRACT: (ref.target, ref.job),
-        objects.EMPTY: (home, ref.reclaim),
+        objects.STAGING: (ref.target, (ref.staging,)),
+        objects.SERVING: (ref.target, ref.serving_names),
+        objects.RECLAIM: (home, (ref.reclaim,)),
+        objects.EXTRACT: (ref.target, (ref.job,)),
+        objects.EMPTY: (home, (ref.reclaim,)),
     }
     # Volumes belong to no namespace: whoever may write one is an administrator.
-    return isinstance(child, Volume) or (child.namespace, child.name) == places.get(child.role)
+    if isinstance(child, Volume):
+        return True
+    namespace, allowed = places.get(child.role, ("", ()))
+    return child.namespace == namespace and child.name in allowed
 
 
 def _ref(child: Child) -> CopyRef:
-    return CopyRef(child.copy, child.key, child.cache_uid, child.target, child.digest)
+    who = (child.copy, child.key, child.cache_uid, child.target, child.digest)
+    return CopyRef(*who, child.node, child.node_uid)
 
 
 def _stale(one: Copy) -> bool:
@@ -196,7 +212,7 @@ def _volume_state(one: Copy) -> life.Volume:
     name = (volume.claim_namespace, volume.claim_name)
     if name == (one.ref.target, one.ref.staging):
         return life.Volume.STAGING
-    if name == (one.ref.target, one.ref.serving):
+    if volume.claim_namespace == one.ref.target and volume.claim_name in one.ref.serving_names:
         return life.Volume.SERVING
     if name == (one.home, one.ref.reclaim) or volume.phase == "Released":
         return life.Volume.RECLAIM

@@ -10,9 +10,23 @@ from typing import Any, TypedDict
 
 from gkm.api import names
 from gkm.api.cache import CacheSpec, CacheStatus
+from gkm.api.cachenode import CacheNodeStatus, GpuGroup
 from gkm.api.names import CacheKey
+from gkm.core.gpu import Gpu
 from gkm.core.outcome import Outcome
-from gkm.core.view import Cache, Claim, Job, JobPod, Namespace, StorageClass, Volume
+from gkm.core.view import (
+    Cache,
+    Claim,
+    Entry,
+    Job,
+    JobPod,
+    Namespace,
+    Node,
+    Report,
+    StorageClass,
+    Taint,
+    Volume,
+)
 
 Json = dict[str, Any]
 
@@ -46,6 +60,43 @@ def storage_class(obj: Json) -> StorageClass:
     return StorageClass(meta["name"], meta["uid"], meta["resourceVersion"], default)
 
 
+def node(obj: Json) -> Node:
+    """Read a node."""
+    meta, spec = obj["metadata"], obj.get("spec") or {}
+    taints = (Taint(t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ())
+    return Node(
+        meta["name"],
+        meta["uid"],
+        meta["resourceVersion"],
+        labels=meta.get("labels") or {},
+        taints=tuple(taints),
+        trouble=_node_trouble(_status(obj)),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def report(obj: Json) -> Report:
+    """Read a CacheNode of either kind."""
+    meta, status = obj["metadata"], CacheNodeStatus.model_validate(obj.get("status") or {})
+    owners = (o["uid"] for o in meta.get("ownerReferences") or () if o["kind"] == "Node")
+    namespace = meta.get("namespace", "")
+    looked = bool(status.node_name) and not namespace
+    return Report(
+        meta["name"],
+        meta["uid"],
+        meta["resourceVersion"],
+        namespace,
+        node_uid=next(owners, ""),
+        gpus=tuple(g for group in status.gpus for g in _gpus(group)) if looked else None,
+        entries=tuple(
+            Entry(cache, digest, said.namespace, said.claim, said.phase, said.pods)
+            for cache, digests in sorted(status.caches.items())
+            for digest, entry in sorted(digests.items())
+            for said in entry.claims
+        ),
+    )
+
+
 def claim(obj: Json) -> Claim | None:
     """Read a claim of ours."""
     marks = _marks(obj)
@@ -58,6 +109,7 @@ def claim(obj: Json) -> Claim | None:
         failed=_annotations(obj).get(names.ANNOTATION_FAILED, ""),
         created=_time(obj["metadata"].get("creationTimestamp", "")),
         nudged=_number(_annotations(obj).get(names.ANNOTATION_NUDGE, "")),
+        superseded=_annotations(obj).get(names.ANNOTATION_SUPERSEDED, ""),
     )
 
 
@@ -82,6 +134,7 @@ def volume(obj: Json) -> Volume | None:
         host_path=_annotations(obj).get(names.ANNOTATION_HOST_PATH, ""),
         provisioned=names.ANNOTATION_PROVISIONER in _annotations(obj),
         nodes=_reachable_from(spec),
+        targets=_annotations(obj).get(names.ANNOTATION_TARGETS, ""),
     )
 
 
@@ -139,6 +192,8 @@ class _Marks(TypedDict):
     role: str
     input_hash: str
     deleting: bool
+    node: str
+    node_uid: str
 
 
 def _marks(obj: Json) -> _Marks | None:
@@ -161,7 +216,22 @@ def _marks(obj: Json) -> _Marks | None:
         role=labels.get(names.LABEL_ROLE, ""),
         input_hash=annotations.get(names.ANNOTATION_INPUT, ""),
         deleting="deletionTimestamp" in meta,
+        node=annotations.get(names.ANNOTATION_NODE, ""),
+        node_uid=annotations.get(names.ANNOTATION_NODE_UID, ""),
     )
+
+
+def _node_trouble(status: Json) -> str:
+    """The first condition of the node because of which it takes no new pods."""
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    if conditions.get("Ready") != "True":
+        return "NotReady"
+    return next((t for t, s in conditions.items() if t.endswith("Pressure") and s == "True"), "")
+
+
+def _gpus(group: GpuGroup) -> list[Gpu]:
+    made = (group.backend, group.arch, group.warp_size, group.gpu_type, group.driver_version)
+    return [Gpu(number, *made) for number in group.ids]
 
 
 def _reachable_from(spec: Json) -> str:

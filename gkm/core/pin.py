@@ -7,15 +7,17 @@ but never an edit or a deletion. While a new image is being looked up, the old p
 
 from dataclasses import dataclass, replace
 
+from gkm.api.cache import CacheStatus
 from gkm.core import conditions
 from gkm.core.conditions import Fact
-from gkm.core.image import ImageFacts, storage_request
+from gkm.core.gputargets import UNSAID, Target, Targets, from_labels
+from gkm.core.image import ImageFacts, environment, storage_request
 from gkm.core.view import Cache, Trouble, View
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A digest, the image it belongs to, and the bytes that its volumes need.
+    """A digest, the image it belongs to, the bytes that its volumes need, and its labels' words.
 
     ``current``: the image is ``spec.image``; only then are new copies made. ``fact`` is the
     condition Resolved; ``ask``: the registry must be asked; ``pending``: it may yet answer.
@@ -25,6 +27,8 @@ class Pin:
     image: str = ""
     digest: str = ""
     size: int | None = None
+    compiled: Targets = UNSAID
+    environment: tuple[str, ...] = ()
     current: bool = False
     ask: bool = False
     pending: bool = False
@@ -39,12 +43,23 @@ def pin(view: View, now: float) -> Pin:
     if kept.digest and kept.image == cache.spec.image:
         return replace(kept, current=True)
     if isinstance(found, ImageFacts):
-        fact, size = conditions.pinned(found.digest), storage_request(found)
-        return Pin(fact, cache.spec.image, found.digest, size, current=True)
+        return _new(cache, found)
     if isinstance(found, Trouble):
         fact, pending = conditions.unresolved(found.reason, found.message), not found.final
         return replace(kept, fact=fact, ask=pending and now >= found.again, pending=pending)
     return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
+
+
+def _new(cache: Cache, found: ImageFacts) -> Pin:
+    return Pin(
+        conditions.pinned(found.digest),
+        cache.spec.image,
+        found.digest,
+        storage_request(found),
+        from_labels(found.labels),
+        environment(found.labels),
+        current=True,
+    )
 
 
 def _kept(cache: Cache | None) -> Pin:
@@ -52,5 +67,18 @@ def _kept(cache: Cache | None) -> Pin:
         return Pin(conditions.resolving(cache.spec.image if cache else ""))
     status, digest = cache.status, cache.status.resolved_digest
     return Pin(
-        conditions.pinned(digest), status.resolved_image or "", digest, status.resolved_bytes
+        conditions.pinned(digest),
+        status.resolved_image or "",
+        digest,
+        status.resolved_bytes,
+        _compiled(status),
+        status.environment,
     )
+
+
+def _compiled(status: CacheStatus) -> Targets:
+    said = status.compiled_for
+    if said is None:
+        return UNSAID
+    known = (Target(t.backend, t.arch, t.warp_size, t.cuda_version) for t in said.targets)
+    return Targets(tuple(known), said.doubt)

@@ -7,7 +7,7 @@ it gives a plan that writes nothing.
 from typing import Any
 
 from gkm.api import names
-from gkm.core import explain, rollup, steps
+from gkm.core import explain, objects, rollup, steps
 from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Step
@@ -18,36 +18,68 @@ from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
 from gkm.core.report import Scene
 from gkm.core.retire import next_list
-from gkm.core.targets import targets
+from gkm.core.targets import RELEASED_AFTER, Meant, Standing, standings, targets
 from gkm.core.view import Cache, Settings, Trouble, View
+
+_IN_LINE = 30.0
+"""Seconds after which a copy that waits for its turn asks again, in case nobody called it."""
 
 
 def plan(view: View, settings: Settings, now: float) -> Plan:
     """Plan one Cache; ``now`` in seconds of the epoch."""
-    cache, pinned, goals = view.cache, pin(view, now), targets(view)
+    cache, pinned = view.cache, pin(view, now)
+    nodes = () if cache is None or cache.deleting else standings(view, pinned.compiled)
+    goals = targets(view, nodes, now)
     judged = judge(view, settings, pinned, goals, now)
-    again = _again(view, judged, now)
+    ground = _ground(view, settings, pinned, judged, now)
+    unwanted = _unwanted(nodes, judged)
+    again = _again(ground, view, judged, unwanted)
     if cache is not None and cache.deleting and not judged:
         return Plan(_finalizer(cache, present=False), again=again)
-    actions = _actions(view, settings, pinned, judged, now)
+    actions = _actions(ground, view, settings, pinned, judged)
+    queued = any(one.in_line for one in judged)
     if cache is None:
-        return Plan(actions, again=again)
-    report = Scene(view, pinned, goals, judged, now).report()
+        return Plan(actions, again=again, queued=queued)
+    report = Scene(view, pinned, nodes, goals, judged, now).report()
     status = rollup.status(cache, report, now)
-    return Plan(actions, status, _events(cache, status), again)
+    return Plan(actions, status, _events(cache, status), again, unwanted, queued)
 
 
-def _actions(
+def _unwanted(nodes: tuple[Standing, ...], judged: tuple[Judged, ...]) -> frozenset[str]:
+    """The nodes (uids) that have something of the Cache and are not meant for it."""
+    used = {one.copy.ref.node_uid for one in judged}
+    return frozenset(n.node.uid for n in nodes if n.meant is Meant.NO and n.node.uid in used)
+
+
+def _ground(
     view: View, settings: Settings, pinned: Pin, judged: tuple[Judged, ...], now: float
-) -> tuple[Action, ...]:
+) -> steps.Ground:
     cache = view.cache
     size = volume_size(cache, pinned) if cache else 0
     image = Reference.parse(pinned.image).pinned(pinned.digest) if pinned.digest else ""
-    ground = steps.Ground(cache, settings, size, image, now, view.uses)
+    wish = objects.Wish(size, pinned.compiled.to_json(), settings)
+    successors = {
+        one.copy.ref.place: one.copy.serving.created
+        for one in judged
+        if one.serves and one.copy.serving and one.seen.wanted
+        if one.copy.ref.digest == pinned.digest
+    }
+    return steps.Ground(cache, wish, image, now, view.uses, view.nodes, successors)
+
+
+def _actions(
+    ground: steps.Ground,
+    view: View,
+    settings: Settings,
+    pinned: Pin,
+    judged: tuple[Judged, ...],
+) -> tuple[Action, ...]:
+    cache = view.cache
     wanted: list[Action] = []
     for one in judged:
-        wanted.extend(steps.actions(one.step, steps.Move(one.copy, one.seen, ground)))
-    wanted.extend(_inquiries(view, judged, now))
+        move = steps.Move(one.copy, one.seen, ground, one.serving)
+        wanted.extend(steps.actions(one.step, move))
+    wanted.extend(_inquiries(view, judged, ground.now))
     if cache is None:
         return tuple(wanted)
     if pinned.ask:
@@ -94,12 +126,19 @@ def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
     return (Event("Warning" if bad else "Normal", ready["reason"], ready["message"]),)
 
 
-def _again(view: View, judged: tuple[Judged, ...], now: float) -> float | None:
+def _again(
+    ground: steps.Ground, view: View, judged: tuple[Judged, ...], unwanted: frozenset[str]
+) -> float | None:
+    now = ground.now
     times = [time for one in judged for time in wake(one.copy)]
+    times += [now + _IN_LINE for one in judged if one.in_line]
+    times += [view.unwanted.get(uid, now) + RELEASED_AFTER for uid in unwanted]
     times += [child.due(view.said.get(child.uid)) for _, child in _silent(judged)]
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:
         claim = one.copy.serving
+        if one.step is Step.UNPUBLISH:
+            times.append(steps.released(ground, one.copy))
         if claim is not None and claim.uid in view.uses and one.step is Step.UNPUBLISH:
             times.append(next_list(view.uses[claim.uid]))
     found = view.resolution

@@ -9,9 +9,11 @@ from gkm.core import explain, rollup
 from gkm.core.copy import Phase
 from gkm.core.explain import State
 from gkm.core.judge import Judged, goal
+from gkm.core.numbers import counts
 from gkm.core.pin import Pin
 from gkm.core.retry import telling
-from gkm.core.targets import Target
+from gkm.core.rollup import Place
+from gkm.core.targets import Meant, Standing, Target, why_none
 from gkm.core.view import Cache, Trouble, View
 
 
@@ -21,6 +23,7 @@ class Scene:
 
     view: View
     pin: Pin
+    nodes: tuple[Standing, ...]
     goals: tuple[Target, ...]
     judged: tuple[Judged, ...]
     now: float
@@ -31,33 +34,46 @@ class Scene:
         if cache is None or cache.deleting:
             leaving = [self._leaving(one) for one in self.judged]
             states = [
-                (one.copy.ref.target, "", State(explain.DELETING, why))
+                Place(one.copy.ref.target, one.copy.ref.node, State(explain.DELETING, why))
                 for one, why in zip(self.judged, leaving, strict=True)
             ]
         else:
-            states = [self._state(cache, target) for target in self.goals]
-            here = {target.namespace for target in self.goals if not target.obstacle}
+            states = [self._state(cache, target) for target in self.goals if self._told(target)]
+            here = {target.place for target in self.goals if not target.obstacle}
             leaving = [
                 self._leaving(one)
                 for one in self.judged
-                if one.phase is Phase.RETIRING and one.copy.ref.target not in here
+                if one.phase is Phase.RETIRING and one.copy.ref.place not in here
             ]
-        pin = self.pin
-        return rollup.Report(pin.fact, pin.digest, pin.image, pin.size, states, leaving)
+        numbers = counts(self.view, self.pin, self.nodes, states)
+        used = frozenset(entry.namespace for _, entry in self.view.entries if entry.pods)
+        return rollup.Report(self.pin, states, leaving, numbers, used, self._no_node())
 
-    def _state(self, cache: Cache, target: Target) -> tuple[str, str, State]:
-        """Name of the namespace, the claim to mount there (or ""), and its state."""
-        name = target.namespace
+    def _no_node(self) -> rollup.NoNode | None:
+        """Why a Cache in per-node mode has no node, once it is known what to look for."""
+        cache, told = self.view.cache, any(one.meant is Meant.YES for one in self.nodes)
+        if cache is None or cache.deleting or cache.spec.shared or told or not self.pin.current:
+            return None
+        misfits = bool(self.nodes) and all(one.misfit for one in self.nodes)
+        return rollup.NoNode(why_none(self.nodes), misfits)
+
+    def _told(self, target: Target) -> bool:
+        """A node that is not meant for the Cache counts only for what it still has."""
+        return target.meant or any(one.copy.ref.place == target.place for one in self.judged)
+
+    def _state(self, cache: Cache, target: Target) -> Place:
+        name, node = target.namespace, target.node
         if target.obstacle:
-            return name, "", State(target.obstacle, target.message)
-        new, claim = self._wanted(cache, target), cache.key.name
+            return Place(name, node, State(target.obstacle, target.message))
+        new = self._wanted(cache, target)
         if new.word == explain.EXTRACTED:
-            return name, claim, new
-        here = (one for one in self.judged if one.copy.ref.target == name)
+            return Place(name, node, new)
+        here = (one for one in self.judged if one.copy.ref.place == target.place)
         older = next((one for one in here if one.serves), None)
         if older is None:
-            return name, "", new
-        return name, claim, explain.outdated(explain.use_of(self.view, older.copy.serving), new)
+            return Place(name, node, new)
+        use = explain.use_of(self.view, older.copy.serving)
+        return Place(name, node, explain.outdated(use, new))
 
     def _wanted(self, cache: Cache, target: Target) -> State:
         """The state of the copy that the target should have."""
@@ -67,7 +83,9 @@ class Scene:
                 return explain.refused(trouble)
             return State(explain.PENDING, self.pin.fact.message)
         ref = goal(cache, self.pin, target)
-        one = next(one for one in self.judged if one.copy.ref.id == ref.id)
+        one = next((one for one in self.judged if one.copy.ref.id == ref.id), None)
+        if one is None:
+            return State(explain.PENDING, target.held)
         return explain.of_copy(self.view, one, self.now)
 
     def _leaving(self, one: Judged) -> str:

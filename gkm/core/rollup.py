@@ -1,7 +1,6 @@
 """From the states of all targets to the Cache's status: one word for a person, the rest beside it.
 
-Computed from what is there now, never by changing earlier numbers. Node and pod counts stay out
-until agents report them.
+Computed from what is there now, never by changing earlier numbers.
 """
 
 from collections.abc import Sequence
@@ -9,46 +8,83 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gkm.api.cache import CacheStatus, NamespaceStatus
+from gkm.api.cache import (
+    CacheStatus,
+    CompiledFor,
+    Counts,
+    FailingNode,
+    GpuTarget,
+    NamespaceStatus,
+)
 from gkm.core import explain
 from gkm.core.conditions import DEGRADED, PROGRESSING, READY, RESOLVING, Fact, merged
 from gkm.core.explain import State
+from gkm.core.pin import Pin
 from gkm.core.targets import NO_NAMESPACE, SHADOWED
 from gkm.core.view import Cache
 
-_SERVING = (explain.OUTDATED, explain.EXTRACTED)
+SERVING = (explain.OUTDATED, explain.RUNNING, explain.EXTRACTED)
+"""Words of targets where pods get the cache; the first that applies is that of many targets."""
 _ORDER_WHILE_NONE_SERVES = (NO_NAMESPACE, explain.DOWNLOADING, explain.PENDING)
+_MOST_FAILING_NODES = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """One target and its state; ``node`` is empty in shared mode."""
+
+    namespace: str
+    node: str
+    state: State
+
+    @property
+    def name(self) -> str:
+        """The place in words."""
+        return f"{self.namespace} on {self.node}" if self.node else self.namespace
+
+
+@dataclass(frozen=True)
+class NoNode:
+    """Why no node is meant for a Cache; ``misfits``: because no GPU of the cluster fits."""
+
+    message: str
+    misfits: bool
 
 
 @dataclass(frozen=True)
 class Report:
     """What the plan found out about one Cache."""
 
-    resolved: Fact
-    digest: str
-    image: str
-    size: int | None
-    states: Sequence[tuple[str, str, State]]
-    """Of each namespace: its name, the claim to mount (or ""), and its state."""
+    pin: Pin
+    places: Sequence[Place]
     leaving: Sequence[str] = ()
     """What is being removed, in words."""
+    counts: Counts | None = None
+    used: frozenset[str] = frozenset()
+    """Namespaces with pods that use the cache."""
+    no_node: NoNode | None = None
+
+    @property
+    def outdated(self) -> int:
+        """Pods that use an earlier image."""
+        return (self.counts.pod_outdated_cnt if self.counts else None) or 0
 
 
 def status(cache: Cache, report: Report, now: float) -> dict[str, Any]:
     """The wanted status as JSON; equal to the present one if nothing but time has passed."""
-    facts = (_ready(cache, report), _progressing(report), report.resolved, _degraded(report))
+    pin = report.pin
+    facts = (_ready(cache, report), _progressing(report), pin.fact, _degraded(report))
     wanted = CacheStatus(
         conditions=tuple(merged(cache.status.conditions, facts, cache.generation, now)),
         observed_generation=cache.generation,
-        resolved_image=report.image or None,
-        resolved_digest=report.digest or None,
-        resolved_bytes=report.size,
-        counts=cache.status.counts,
-        namespaces=tuple(
-            NamespaceStatus(namespace=name, claim=claim, phase=state.word, message=state.message)
-            for name, claim, state in report.states
-        ),
-        failing_nodes=cache.status.failing_nodes,
+        resolved_image=pin.image or None,
+        resolved_digest=pin.digest or None,
+        resolved_bytes=pin.size,
+        compiled_for=_compiled_for(pin),
+        environment=pin.environment,
+        counts=report.counts,
+        namespaces=_namespaces(cache, report),
+        failing_nodes=_failing(report),
         last_updated=cache.status.last_updated,
     )
     if wanted != cache.status:
@@ -57,52 +93,112 @@ def status(cache: Cache, report: Report, now: float) -> dict[str, Any]:
     return wanted.dump()
 
 
-def _ready(cache: Cache, report: Report) -> Fact:
-    words = [state.word for _, _, state in report.states]
+def _compiled_for(pin: Pin) -> CompiledFor | None:
+    if not pin.digest:
+        return None
+    known = (
+        GpuTarget(
+            backend=t.backend, arch=t.arch, warp_size=t.warp_size, cuda_version=t.cuda_version
+        )
+        for t in pin.compiled.known
+    )
+    return CompiledFor(targets=tuple(known), doubt=pin.compiled.doubt)
+
+
+def _namespaces(cache: Cache, report: Report) -> tuple[NamespaceStatus, ...]:
+    """One word for each namespace, and what its places say that are of this word."""
+    names = dict.fromkeys(place.namespace for place in report.places)
+    found = []
+    for name in names:
+        here = [place for place in report.places if place.namespace == name]
+        word = _word_of(cache, report, here)
+        messages = [_said(one) for one in here if one.state.word == word and one.state.message]
+        claim = cache.key.name if any(one.state.word in SERVING for one in here) else ""
+        found.append(
+            NamespaceStatus(namespace=name, claim=claim, phase=word, message=_first(messages))
+        )
+    return tuple(found)
+
+
+def _said(place: Place) -> str:
+    return f"{place.node}: {place.state.message}" if place.node else place.state.message
+
+
+def _word_of(cache: Cache, report: Report, places: Sequence[Place]) -> str:
+    words = [place.state.word for place in places]
     if cache.deleting:
-        return Fact(READY, False, explain.DELETING, _first(report.leaving))
-    if explain.ERROR in words:
-        return Fact(READY, False, explain.ERROR, _message_of(report, explain.ERROR))
-    if not any(word in _SERVING for word in words):
-        return _not_serving(cache, report, words)
-    word = explain.OUTDATED if explain.OUTDATED in words else explain.EXTRACTED
-    serving = sum(word in _SERVING for word in words)
-    message = f"{serving} of {len(words)} namespaces have the cache ({report.digest})"
-    detail = _message_of(report, word)
+        return explain.DELETING
+    serving = any(word in SERVING for word in words)
+    order = SERVING if serving else (*_ORDER_WHILE_NONE_SERVES, SHADOWED)
+    word = next((one for one in (explain.ERROR, *order) if one in words), explain.PENDING)
+    used = any(place.namespace in report.used for place in places)
+    return explain.RUNNING if word == explain.EXTRACTED and used else word
+
+
+def _failing(report: Report) -> tuple[FailingNode, ...]:
+    failed: dict[str, State] = {}
+    for place in report.places:
+        if place.node and place.state.word == explain.ERROR:
+            failed.setdefault(place.node, place.state)
+    return tuple(
+        FailingNode(node=node, reason=state.reason or "CopyFailed", message=state.message)
+        for node, state in sorted(failed.items())[:_MOST_FAILING_NODES]
+    )
+
+
+def _ready(cache: Cache, report: Report) -> Fact:
+    word = _word_of(cache, report, report.places)
+    if word == explain.DELETING:
+        return Fact(READY, False, word, _first(report.leaving))
+    if word == explain.ERROR:
+        return Fact(READY, False, word, _message_of(report, word))
+    if word not in SERVING:
+        return _not_serving(cache, report, word)
+    serving = sum(place.state.word in SERVING for place in report.places)
+    what = "namespaces" if cache.spec.shared else "copies for nodes"
+    message = f"{serving} of {len(report.places)} {what} have the cache ({report.pin.digest})"
+    if report.outdated:
+        return Fact(READY, True, explain.OUTDATED, f"{message}; {_outdated_pods(report)}")
+    detail = _message_of(report, explain.EXTRACTED if word == explain.RUNNING else word)
     return Fact(READY, True, word, f"{message}; {detail}" if detail else message)
 
 
-def _not_serving(cache: Cache, report: Report, words: list[str]) -> Fact:
-    for word in _ORDER_WHILE_NONE_SERVES:
-        if word in words:
-            return Fact(READY, False, word, _message_of(report, word))
+def _outdated_pods(report: Report) -> str:
+    detail = _message_of(report, explain.OUTDATED)
+    count = report.outdated
+    pods = "1 pod uses" if count == 1 else f"{count} pods use"
+    return detail or f"{pods} an earlier image until created again"
+
+
+def _not_serving(cache: Cache, report: Report, word: str) -> Fact:
+    message = _message_of(report, word)
+    if message and word in _ORDER_WHILE_NONE_SERVES:
+        return Fact(READY, False, word, message)
     if _refused(report):
-        reason = report.resolved.reason
-        return Fact(READY, False, explain.ERROR, f"{reason}: {report.resolved.message}")
+        fact = report.pin.fact
+        return Fact(READY, False, explain.ERROR, f"{fact.reason}: {fact.message}")
     return Fact(READY, False, explain.PENDING, _why_no_target(cache, report))
 
 
 def _why_no_target(cache: Cache, report: Report) -> str:
-    if not cache.spec.shared:
-        return (
-            "per-node copies need GKM's node agent, which this version does not have: "
-            "use ReadOnlyMany or ReadWriteMany storage (spec.accessModes)"
-        )
     if not cache.key.namespace and not cache.spec.workload_namespaces:
         return "spec.workloadNamespaces is empty: name the namespaces that need the cache"
     shadowed = _message_of(report, SHADOWED)
-    return shadowed or report.resolved.message
+    if shadowed:
+        return shadowed
+    return report.no_node.message if report.no_node else report.pin.fact.message
 
 
 def _progressing(report: Report) -> Fact:
+    fact = report.pin.fact
     if report.leaving:
         return Fact(PROGRESSING, True, "Removing", _first(report.leaving))
-    if report.resolved.reason == RESOLVING:
-        return Fact(PROGRESSING, True, RESOLVING, report.resolved.message)
+    if fact.reason == RESOLVING:
+        return Fact(PROGRESSING, True, RESOLVING, fact.message)
     moving = [
-        f"{name}: {state.message}"
-        for name, _, state in report.states
-        if state.word not in (explain.EXTRACTED, SHADOWED)
+        f"{place.name}: {place.state.message}"
+        for place in report.places
+        if place.state.word not in (explain.EXTRACTED, SHADOWED)
     ]
     if moving:
         return Fact(PROGRESSING, True, "Copying", _first(moving))
@@ -111,25 +207,31 @@ def _progressing(report: Report) -> Fact:
 
 def _degraded(report: Report) -> Fact:
     if _refused(report):
-        return Fact(DEGRADED, True, report.resolved.reason, report.resolved.message)
+        return Fact(DEGRADED, True, report.pin.fact.reason, report.pin.fact.message)
     message = _message_of(report, explain.ERROR)
     if message:
-        reasons = (s.reason for _, _, s in report.states if s.word == explain.ERROR)
-        return Fact(DEGRADED, True, next(filter(None, reasons), "CopyFailed"), message)
+        failed = (p.state.reason for p in report.places if p.state.word == explain.ERROR)
+        return Fact(DEGRADED, True, next(filter(None, failed), "CopyFailed"), message)
     message = _message_of(report, explain.EXTRACTED)
     if message:
         return Fact(DEGRADED, True, "NotOnAllNodes", message)
+    if report.no_node is not None and report.no_node.misfits:
+        return Fact(DEGRADED, True, "NoCompatibleNode", report.no_node.message)
     return Fact(DEGRADED, False, "AsExpected", "no copy has failed")
 
 
 def _refused(report: Report) -> bool:
     """Whether the image could not be resolved, as opposed to not yet."""
-    return not report.resolved.true and report.resolved.reason != RESOLVING
+    return not report.pin.fact.true and report.pin.fact.reason != RESOLVING
 
 
 def _message_of(report: Report, word: str) -> str:
-    """Messages of the namespaces in this state, each named, the first three of them."""
-    found = [f"{name}: {s.message}" for name, _, s in report.states if s.word == word and s.message]
+    """Messages of the places in this state, each named, the first three of them."""
+    found = [
+        f"{place.name}: {place.state.message}"
+        for place in report.places
+        if place.state.word == word and place.state.message
+    ]
     return _first(found)
 
 

@@ -29,7 +29,10 @@ from gkm.core.outcome import EXIT_REJECTED
 from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, unused_since_two_lists
 from gkm.core.retry import Failure
-from gkm.core.view import Cache, Child, Claim, Job, JobPod, Settings, Use, Volume
+from gkm.core.view import Cache, Child, Claim, Job, JobPod, Node, Settings, Use, Volume
+
+BEHIND = 300.0
+"""Seconds by which a webhook may be behind: with less news than that it is not ready."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,18 @@ class Ground:
     """What a step may need besides the copy itself. ``cache`` is None once the Cache is gone."""
 
     cache: Cache | None
-    settings: Settings
-    size: int
+    wish: objects.Wish
     image: str
     """``repository@digest``."""
     now: float
     uses: Mapping[str, Use]
+    nodes: Mapping[str, Node]
+    successors: Mapping[tuple[str, str], float]
+    """Places where the wanted copy serves, and since when."""
+
+    @property
+    def settings(self) -> Settings:
+        return self.wish.settings
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class Move:
     copy: Copy
     seen: Observed
     ground: Ground
+    serving: str
+    """Name that the serving claim is to have."""
 
     @property
     def id(self) -> str:
@@ -87,15 +98,15 @@ def _stage(move: Move) -> tuple[Action, ...]:
     cache = move.cache
     wanted: list[Action] = []
     if objects.makes_volume(cache.spec, move.ground.settings):
-        body = objects.host_path_volume(
-            cache, move.copy.ref, move.ground.size, move.ground.settings
-        )
+        node = move.ground.nodes.get(move.copy.ref.node)
+        hostname = node.labels.get(names.LABEL_HOSTNAME, node.name) if node else ""
+        body = objects.host_path_volume(cache, move.copy.ref, move.ground.wish, hostname)
         wanted.extend(_volume_of_size(body, move))
         if not _known_to_binder(move.copy.volume):
             released = move.seen.stale_ref and not wanted
             return _rearm(move) if released else tuple(wanted)
     if move.copy.staging is None:
-        body = objects.staging_claim(cache, move.copy.ref, move.ground.size, move.ground.settings)
+        body = objects.staging_claim(cache, move.copy.ref, move.ground.wish)
         wanted.append(Create(CLAIM, body, move.id))
     return tuple(wanted)
 
@@ -178,8 +189,8 @@ def _record(move: Move) -> tuple[Action, ...]:
     return (_annotate(move.copy.staging, mark, move.id),)
 
 
-def _annotate(claim: Claim, annotations: dict[str, str], copy: str) -> Patch:
-    body = {"metadata": {"resourceVersion": claim.version, "annotations": annotations}}
+def _annotate(claim: Claim, annotations: Mapping[str, str | None], copy: str) -> Patch:
+    body = {"metadata": {"resourceVersion": claim.version, "annotations": dict(annotations)}}
     return Patch(CLAIM, claim.namespace, claim.name, body, copy)
 
 
@@ -220,16 +231,17 @@ def _reserve(move: Move) -> tuple[Action, ...]:
     if move.copy.staging is None:
         return ()
     labels, annotations = objects.marks(move.copy.ref, objects.SERVING)
+    annotations[names.ANNOTATION_TARGETS] = move.ground.wish.targets
     return (
         Reserve(
             namespace=move.copy.ref.target,
             staging=move.copy.staging.name,
             staging_uid=move.copy.staging.uid,
             volume=move.copy.staging.volume,
-            serving=move.copy.ref.serving,
+            serving=move.serving,
             labels=labels,
             annotations=annotations,
-            access_modes=("ReadOnlyMany",),
+            access_modes=(objects.serving_mode(move.copy.ref),),
             copy=move.id,
         ),
     )
@@ -243,13 +255,46 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
     """Clear away what is unfinished at once, and the serving claim once nobody uses it."""
     wanted = list(_drop_staging(move))
     claim = move.copy.serving
-    if claim is not None:
-        use = move.ground.uses.get(claim.uid)
-        if unused_since_two_lists(use, move.ground.now):
-            wanted.append(_delete(CLAIM, claim))
-        elif use is None or move.ground.now >= next_list(use):
-            wanted.append(CheckUse(claim.namespace, claim.name, claim.uid, move.id))
+    if claim is None:
+        return tuple(wanted)
+    use, now = move.ground.uses.get(claim.uid), move.ground.now
+    word = _superseded(move, use)
+    if word not in ("", claim.superseded):
+        wanted.append(_annotate(claim, {names.ANNOTATION_SUPERSEDED: word}, move.id))
+    if now < released(move.ground, move.copy):
+        return tuple(wanted)
+    if unused_since_two_lists(use, now):
+        wanted.append(_delete(CLAIM, claim))
+    elif use is None or now >= next_list(use):
+        wanted.append(CheckUse(claim.namespace, claim.name, claim.uid, move.id))
     return tuple(wanted)
+
+
+def released(ground: Ground, copy: Copy) -> float:
+    """From when on the users of a copy are looked for.
+
+    A webhook that is a little behind may send pods to an old copy after a newer one serves; to one
+    whose node is gone it sends nobody.
+    """
+    successor = ground.successors.get(copy.ref.place)
+    if successor is None or not copy.ref.node_uid:
+        return 0.0
+    return successor + BEHIND
+
+
+def _superseded(move: Move, use: Use | None) -> str:
+    """The mark that tells the node's agent what its pods use; where there are none, none."""
+    used = use is not None and use.pods
+    cache = move.ground.cache
+    if cache is None or cache.deleting:
+        return "Deleting" if used else ""
+    return "Outdated" if used or move.copy.ref.place in move.ground.successors else ""
+
+
+def _restore(move: Move) -> tuple[Action, ...]:
+    if move.copy.serving is None:
+        return ()
+    return (_annotate(move.copy.serving, {names.ANNOTATION_SUPERSEDED: None}, move.id),)
 
 
 def _drop_unfit_reclaim(move: Move) -> tuple[Action, ...]:
@@ -327,6 +372,7 @@ _BUILDERS: dict[Step, _Builder] = {
     Step.DROP_STAGING: _drop_staging,
     Step.RESERVE: _reserve,
     Step.PUBLISH: _publish,
+    Step.RESTORE: _restore,
     Step.UNPUBLISH: _unpublish,
     Step.RECLAIM: _reclaim,
     Step.EMPTY: _empty,

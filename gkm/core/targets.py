@@ -1,48 +1,159 @@
-"""Where copies of a Cache go. In shared mode a target is a workload namespace.
+"""Where copies of a Cache go: to a namespace (shared mode), or to a node for a namespace.
 
-Per-node targets are added beside this when the node agent exists.
+In per-node mode two questions are apart. Is the node meant for the Cache? That follows from
+``podTemplate`` and from the node's GPUs, and what is not known yet neither brings a copy nor takes
+one away. And can the node be filled now?
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from gkm.api.names import CACHE
-from gkm.core.view import View
+from gkm.core.fit import Verdict, fit_node
+from gkm.core.gputargets import Targets
+from gkm.core.scheduling import refusal
+from gkm.core.view import Cache, Node, View
 
 NO_NAMESPACE = "NoNamespace"
 SHADOWED = "Shadowed"
+RELEASED_AFTER = 600.0
+"""Seconds for which a node must have been unfit before its copy is taken away."""
+
+
+class Meant(Enum):
+    """Whether a node is meant for a Cache."""
+
+    YES = "yes"
+    UNKNOWN = "unknown"
+    """Nobody says what GPUs it has, or that it has any: a driver may be late."""
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one node stands to a Cache, and why, in words for a user."""
+
+    node: Node
+    meant: Meant
+    reason: str = ""
+    misfit: bool = False
+    """The reason is that no GPU of the node fits."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One workload namespace; with an obstacle it gets no copy, and ``message`` says why."""
+    """Where one copy goes; with an obstacle there is none, and ``message`` says why."""
 
     namespace: str
+    node: str = ""
+    node_uid: str = ""
     obstacle: str = ""
     message: str = ""
+    meant: bool = True
+    """Else the node only keeps what it has."""
+    held: str = ""
+    """Why nothing may be begun here now; what has been begun goes on."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Namespace and node uid: at each place one copy serves."""
+        return self.namespace, self.node_uid
 
 
-def targets(view: View) -> tuple[Target, ...]:
-    """The targets of the Cache in the order of its spec, each once."""
+def standings(view: View, compiled: Targets) -> tuple[Standing, ...]:
+    """How every node stands to the Cache, by name."""
     cache = view.cache
-    if cache is None or cache.deleting or not cache.spec.shared:
+    if cache is None:
+        return ()
+    return tuple(_standing(view, cache, node, compiled) for _, node in sorted(view.nodes.items()))
+
+
+def targets(view: View, nodes: Iterable[Standing], now: float) -> tuple[Target, ...]:
+    """The targets of the Cache: namespaces in the order of its spec, nodes by name."""
+    cache = view.cache
+    if cache is None or cache.deleting:
         return ()
     if cache.key.kind == CACHE:
         names = [cache.key.namespace]
     else:
         names = list(dict.fromkeys(cache.spec.workload_namespaces))
-    return tuple(_target(view, name) for name in names)
-
-
-def _target(view: View, namespace: str) -> Target:
-    if namespace in view.shadowed:
-        return Target(
-            namespace,
-            SHADOWED,
-            f"the GKMCache {namespace}/{view.key.name} stands before this ClusterGKMCache; "
-            "delete one of the two, or rename it",
+    namespaces = [_namespace(view, name) for name in names]
+    if cache.spec.shared:
+        return tuple(namespaces)
+    standing = [one for one in nodes if _stands(view, one, now)]
+    return tuple(
+        target
+        for namespace in namespaces
+        for target in (
+            [namespace]
+            if namespace.obstacle
+            else [_on_node(namespace.namespace, one) for one in standing]
         )
+    )
+
+
+def why_none(nodes: Iterable[Standing]) -> str:
+    """Why no node is meant for the Cache, cause by cause."""
+    causes = Counter(one.reason for one in nodes)
+    if not causes:
+        return "the cluster has no node"
+    said = [f"{count} {_nodes(count)}: {cause}" for cause, count in causes.most_common(3)]
+    more = f"; and {len(causes) - 3} more causes" if len(causes) > 3 else ""
+    return f"no node is meant for this cache ({'; '.join(said)}{more})"
+
+
+def _nodes(count: int) -> str:
+    return "node" if count == 1 else "nodes"
+
+
+def _stands(view: View, one: Standing, now: float) -> bool:
+    """Whether the node has, or keeps, copies."""
+    if one.meant is not Meant.NO:
+        return True
+    return now < view.unwanted.get(one.node.uid, now) + RELEASED_AFTER
+
+
+def _on_node(namespace: str, one: Standing) -> Target:
+    node = one.node
+    meant = one.meant is Meant.YES
+    held = _not_now(node) if meant else one.reason
+    return Target(namespace, node.name, node.uid, meant=meant, held=held)
+
+
+def _not_now(node: Node) -> str:
+    if node.deleting:
+        return f"node {node.name} is being deleted"
+    return f"node {node.name} is {node.trouble}" if node.trouble else ""
+
+
+def _standing(view: View, cache: Cache, node: Node, compiled: Targets) -> Standing:
+    kept_out = refusal(cache.spec.pod_template.spec, node)
+    if kept_out:
+        return Standing(node, Meant.NO, kept_out)
+    report = view.reports.get(node.name)
+    if report is None or report.node_uid != node.uid or report.gpus is None:
+        return Standing(node, Meant.UNKNOWN, "GKM's agent has not reported its GPUs yet")
+    if not report.gpus:
+        return Standing(node, Meant.UNKNOWN, "it has no GPU")
+    fit = fit_node(compiled, report.gpus)
+    if fit.verdict is Verdict.UNFIT:
+        return Standing(node, Meant.NO, f"the cache {fit.message}", misfit=True)
+    return Standing(node, Meant.YES)
+
+
+def _namespace(view: View, namespace: str) -> Target:
+    if namespace in view.shadowed:
+        said = (
+            f"the GKMCache {namespace}/{view.key.name} stands before this ClusterGKMCache; "
+            "delete one of the two, or rename it"
+        )
+        return Target(namespace, obstacle=SHADOWED, message=said)
     if namespace not in view.namespaces:
-        return Target(namespace, NO_NAMESPACE, f"namespace {namespace} does not exist: create it")
+        said = f"namespace {namespace} does not exist: create it"
+        return Target(namespace, obstacle=NO_NAMESPACE, message=said)
     if view.namespaces[namespace]:
-        return Target(namespace, NO_NAMESPACE, f"namespace {namespace} is being deleted")
+        said = f"namespace {namespace} is being deleted"
+        return Target(namespace, obstacle=NO_NAMESPACE, message=said)
     return Target(namespace)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gkm.api.cache import CacheSpec, CacheStatus
 from gkm.api.names import CacheKey
+from gkm.core.gpu import Gpu
 from gkm.core.image import ImageFacts
 from gkm.core.outcome import Outcome
 
@@ -43,6 +44,9 @@ class Child:
     role: str
     input_hash: str
     deleting: bool
+    node: str
+    """Name of the node that a per-node copy is for; empty in shared mode, as its uid."""
+    node_uid: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Claim(Child):
     created: float = 0.0
     nudged: float = 0.0
     """When the binder was last made to look at it. Both in epoch seconds."""
+    superseded: str = ""
+    """The word of the annotation, for the node's agent."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Volume(Child):
     """A provisioner made it, and deletes it when its policy says so."""
     nodes: str = ""
     """The nodes that can reach it, in words; empty: all."""
+    targets: str = ""
+    """The annotation: for which GPUs its content was compiled."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,56 @@ class StorageClass:
 
 
 @dataclass(frozen=True)
+class Taint:
+    """A taint of a node, as pods must tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node, as far as it can be a target."""
+
+    name: str
+    uid: str
+    version: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...] = ()
+    trouble: str = ""
+    """Why nothing can be brought to it now (NotReady, DiskPressure); empty if all is well."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an agent says of one claim on its node."""
+
+    cache: str
+    """Name of the Cache."""
+    digest: str
+    namespace: str
+    claim: str
+    phase: str
+    pods: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """One CacheNode: what a node's agent says, of a namespace or (``namespace`` empty) the node."""
+
+    name: str
+    uid: str
+    version: str
+    namespace: str
+    node_uid: str
+    gpus: tuple[Gpu, ...] | None
+    """None: not looked for yet, or a report of a namespace."""
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
 class Said:
     """What the cluster's own events said last about an object of ours, and when we asked."""
 
@@ -172,6 +230,8 @@ class Settings:
     registry: str = "{}"
     resources: str = "{}"
     """Requests and limits of extraction pods, as the JSON of ``container.resources``."""
+    parallel: int = 32
+    """Extractions at once, in the whole cluster."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +244,16 @@ class View:
     """Name to "is it terminating?"; a name that is missing does not exist."""
     classes: Mapping[str, StorageClass] = field(default_factory=dict)
     """Every storage class of the cluster, by name."""
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    """Every node, by name."""
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    """What each node's agent says of the node itself, by the node's name."""
+    entries: tuple[tuple[str, Entry], ...] = ()
+    """(node, entry): what agents say of this Cache."""
+    unwanted: Mapping[str, float] = field(default_factory=dict)
+    """Nodes, by uid, that turned out not to be meant for this Cache, and since when."""
+    slots: int = 0
+    """How many more extractions this Cache may begin now."""
     shadowed: frozenset[str] = frozenset()
     """Namespaces in which a GKMCache of the same name stands before this ClusterGKMCache."""
     claims: tuple[Claim, ...] = ()

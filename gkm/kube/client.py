@@ -31,6 +31,7 @@ _CORE = {
     "PersistentVolume": "persistentvolumes",
     "Pod": "pods",
     "Namespace": "namespaces",
+    "Node": "nodes",
     "Event": "events",
     "Secret": "secrets",
 }

@@ -35,6 +35,7 @@ from gkm.operator.handlers import register
 from gkm.operator.handlers import settings as kopf_settings
 from gkm.operator.queue import WorkQueue
 from gkm.operator.resolver import Resolver
+from gkm.operator.slots import Slots
 
 _log = logging.getLogger(__name__)
 _WORKERS = 4
@@ -65,6 +66,7 @@ def _settings() -> Settings:
         host_path=os.environ.get("GKM_HOST_PATH", ""),
         registry=registry.to_json(),
         resources=os.environ.get("GKM_EXTRACTION_RESOURCES", "{}"),
+        parallel=int(os.environ.get("GKM_EXTRACTIONS", "32")),
     )
 
 
@@ -77,7 +79,8 @@ class Operator:
         self._stop = asyncio.Event()
         self._client = client
         self._queue: WorkQueue[CacheKey] = WorkQueue()
-        self._fleet = Fleet(self._queue.add)
+        slots = Slots(settings.parallel, self._queue.add)
+        self._fleet = Fleet(self._queue.add, slots)
         self._identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
         place = (settings.namespace, "gkm-operator")
         self._lease = Lease(client, *place, self._identity, on_lead=self._all)
@@ -91,6 +94,7 @@ class Operator:
             self._queue,
             Applier(client, self._fleet, self._lease.valid),
             Resolver(client, registries, self._queue.add),
+            slots,
         )
 
     async def run(self) -> None:

@@ -10,9 +10,11 @@ import time
 
 import aiohttp
 
+from gkm.api import names
 from gkm.api.errors import Rejected, Retry
 from gkm.api.names import CacheKey
-from gkm.core.actions import CheckUse, Inquire, Plan, Read, Resolve, Write
+from gkm.core.actions import CheckUse, Create, Inquire, Plan, Read, Resolve, Write
+from gkm.core.objects import EXTRACT
 from gkm.core.plan import plan
 from gkm.core.retry import backoff, trouble
 from gkm.core.view import Cache, Settings
@@ -21,6 +23,7 @@ from gkm.operator.apply import Applier, NotLeading, Outdated
 from gkm.operator.fleet import Fleet, Memory
 from gkm.operator.queue import WorkQueue
 from gkm.operator.resolver import Resolver
+from gkm.operator.slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +43,14 @@ class Controller:
         queue: WorkQueue[CacheKey],
         applier: Applier,
         resolver: Resolver,
+        slots: Slots,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._queue = queue
         self._applier = applier
         self._resolver = resolver
+        self._slots = slots
 
     async def work(self) -> None:
         """Take keys for ever; an error of ours in one Cache is logged and holds up only that."""
@@ -71,7 +76,12 @@ class Controller:
         for _ in range(_ROUNDS):
             view = self._fleet.view(key)
             wanted = plan(view, self._settings, time.time())
-            if not await self._apply_all(key, wanted, memory):
+            memory.note_unwanted(wanted.unwanted, time.time())
+            if wanted.queued:
+                self._slots.wait(key)
+            with self._slots.promise(key, _begun(wanted)):
+                moved = await self._apply_all(key, wanted, memory)
+            if not moved:
                 break
         else:
             self._queue.add_after(key, _LATER)
@@ -136,3 +146,9 @@ class Controller:
         pause = backoff(memory.attempts, str(key))
         _log.warning("%s: %r; again in %.0f s", key, error, pause)
         self._queue.add_after(key, pause)
+
+
+def _begun(wanted: Plan) -> int:
+    """How many extractions a plan begins."""
+    made = (action for action in wanted.actions if isinstance(action, Create))
+    return sum(one.body["metadata"]["labels"][names.LABEL_ROLE] == EXTRACT for one in made)

@@ -6,37 +6,32 @@ nothing; it only says which Caches a change concerns.
 """
 
 import logging
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core import parse
 from gkm.core.image import ImageFacts
-from gkm.core.view import (
-    Cache,
-    Claim,
-    Job,
-    JobPod,
-    Namespace,
-    Said,
-    StorageClass,
-    Trouble,
-    Use,
-    View,
-    Volume,
-)
+from gkm.core.view import Cache, Claim, Job, JobPod, Said, Trouble, Use, View, Volume
+from gkm.operator.slots import Slots
+from gkm.operator.surroundings import Surroundings, Thing
 
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
-Item = Cache | Claim | Volume | Job | JobPod | Namespace | StorageClass
+Item = Cache | Claim | Volume | Job | JobPod | Thing
 
 _PARSERS: dict[str, Callable[[Json], Item | None]] = {
     CACHE: partial(parse.cache, CACHE),
     CLUSTER_CACHE: partial(parse.cache, CLUSTER_CACHE),
     "Namespace": parse.namespace,
     "StorageClass": parse.storage_class,
+    "Node": parse.node,
+    CACHE_NODE: parse.report,
+    CLUSTER_CACHE_NODE: parse.report,
     "PersistentVolumeClaim": parse.claim,
     "PersistentVolume": parse.volume,
     "Job": parse.job,
@@ -44,8 +39,8 @@ _PARSERS: dict[str, Callable[[Json], Item | None]] = {
 }
 CHILDREN = ("PersistentVolumeClaim", "PersistentVolume", "Job", "Pod")
 """Kinds that carry our labels; informers select by them."""
-SURROUNDINGS = ("Namespace", "StorageClass")
-"""Kinds that belong to others, and are followed whole."""
+SURROUNDINGS = ("Namespace", "StorageClass", "Node", CACHE_NODE, CLUSTER_CACHE_NODE)
+"""Kinds that others write, and that are followed whole."""
 _REMEMBERED_DELETIONS = 10_000
 
 
@@ -61,6 +56,7 @@ class Memory:
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
+    unwanted: dict[str, float] = field(default_factory=dict)
 
     def follow(self, cache: Cache) -> None:
         """An edit makes every attempt start anew; another image makes a new question."""
@@ -72,6 +68,10 @@ class Memory:
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
 
+    def note_unwanted(self, nodes: Collection[str], now: float) -> None:
+        """Remember since when each of these nodes (by uid) has not been meant for the Cache."""
+        self.unwanted = {uid: self.unwanted.get(uid, now) for uid in nodes}
+
     def keep(self, present: Collection[str]) -> None:
         """Forget what was noted of children (by uid) that are gone."""
         self.uses = {uid: use for uid, use in self.uses.items() if uid in present}
@@ -81,14 +81,14 @@ class Memory:
 class Fleet:
     """Keeps the latest of every object; calls ``concern`` with each key to be looked at again."""
 
-    def __init__(self, concern: Callable[[CacheKey], None]) -> None:
+    def __init__(self, concern: Callable[[CacheKey], None], slots: Slots) -> None:
         self._concern = concern
         self._items: dict[str, dict[str, Item]] = {kind: {} for kind in _PARSERS}
         self._children: dict[CacheKey, dict[str, Item]] = {}
         self._caches: dict[CacheKey, Cache] = {}
         self._by_name: dict[str, set[CacheKey]] = {}
-        self._namespaces: dict[str, Namespace] = {}
-        self._classes: dict[str, StorageClass] = {}
+        self._around = Surroundings()
+        self._slots = slots
         self._gone: dict[str, None] = {}
         self._memory: dict[CacheKey, Memory] = {}
 
@@ -127,7 +127,7 @@ class Fleet:
             self._drop(kind, new.uid)
         self._store(kind, new)
         if old is None or replace(old, version=new.version) != new:
-            self._announce(new)
+            self._announce(old, new)
 
     def all_keys(self) -> set[CacheKey]:
         """Every Cache that exists or left children behind."""
@@ -148,7 +148,12 @@ class Fleet:
             key=key,
             cache=cache,
             namespaces=self._targets_of(cache),
-            classes=self._classes,
+            classes=self._around.classes,
+            nodes=self._around.nodes,
+            reports=self._around.reports,
+            entries=self._around.entries(key),
+            unwanted=dict(memory.unwanted),
+            slots=self._free_slots(key),
             shadowed=self._shadowed(key),
             claims=tuple(item for item in items if isinstance(item, Claim)),
             volumes=tuple(item for item in items if isinstance(item, Volume)),
@@ -177,8 +182,13 @@ class Fleet:
     def _targets_of(self, cache: Cache | None) -> dict[str, bool]:
         """Of the namespaces that the Cache names and that exist: whether each is terminating."""
         named = (cache.key.namespace, *cache.spec.workload_namespaces) if cache else ()
-        found = (self._namespaces.get(name) for name in named)
+        found = (self._around.namespaces.get(name) for name in named)
         return {namespace.name: namespace.deleting for namespace in found if namespace}
+
+    def _free_slots(self, key: CacheKey) -> int:
+        jobs = (item for item in self._items["Job"].values() if isinstance(item, Job))
+        pods = (item for item in self._items["Pod"].values() if isinstance(item, JobPod))
+        return self._slots.free(key, jobs, pods, time.time())
 
     def _same_name(self, key: CacheKey) -> set[CacheKey]:
         """Keys of other Caches of this name, or of what such Caches left behind."""
@@ -191,11 +201,8 @@ class Fleet:
 
     def _store(self, kind: str, new: Item) -> None:
         self._items[kind][new.uid] = new
-        if isinstance(new, Namespace):
-            self._namespaces[new.name] = new
-            return
-        if isinstance(new, StorageClass):
-            self._classes = self._classes | {new.name: new}
+        if isinstance(new, Thing):
+            self._around.store(new)
             return
         self._by_name.setdefault(new.key.name, set()).add(new.key)
         if isinstance(new, Cache):
@@ -217,27 +224,23 @@ class Fleet:
         if isinstance(old, Cache):
             if self._caches.get(old.key) == old:
                 del self._caches[old.key]
-        elif isinstance(old, Namespace):
-            if self._namespaces.get(old.name) == old:
-                del self._namespaces[old.name]
-        elif isinstance(old, StorageClass):
-            if self._classes.get(old.name) == old:
-                self._classes = {n: c for n, c in self._classes.items() if n != old.name}
+        elif isinstance(old, Thing):
+            self._around.drop(old)
         else:
             self._children[old.key].pop(uid, None)
-        self._announce(old)
+        self._announce(old, None)
 
-    def _announce(self, item: Item) -> None:
-        if isinstance(item, StorageClass):
-            for key in self._caches:
+    def _announce(self, old: Item | None, new: Item | None) -> None:
+        item = new or old
+        if isinstance(item, Thing):
+            for key in list(self._around.concerned(old, new, self._caches)):  # type: ignore[arg-type]
                 self._concern(key)
             return
-        if isinstance(item, Namespace):
-            for key, cache in self._caches.items():
-                if item.name in (key.namespace, *cache.spec.workload_namespaces):
-                    self._concern(key)
+        if item is None:
             return
         self._concern(item.key)
+        if isinstance(item, Job) and (new is None or item.ended):
+            self._slots.ended()
         if isinstance(item, Cache | Claim):
             for key in self._same_name(item.key):
                 if key in self._caches:
@@ -255,7 +258,7 @@ def _parsed(kind: str, obj: Json) -> Item | None:
 
 
 def _owner(item: Item) -> CacheKey | None:
-    return None if isinstance(item, Namespace | StorageClass) else item.key
+    return None if isinstance(item, Thing) else item.key
 
 
 def _over(item: Item) -> bool:

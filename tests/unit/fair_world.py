@@ -61,6 +61,8 @@ def _writes(  # noqa: C901, PLR0911, PLR0912 - one case per step
             }
         case Step.LET_GO:
             return {"volume": Volume.NONE, "stale_ref": False}
+        case Step.RESTORE:
+            return {"superseded": False}
         case Step.WAIT:
             return {}
 

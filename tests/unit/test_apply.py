@@ -13,6 +13,7 @@ from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 from gkm.operator.apply import Applier, NotLeading, Outdated
 from gkm.operator.fleet import Fleet, Memory
+from gkm.operator.slots import Slots
 from tests.unit.world import DIGEST, KEY
 
 Json = dict[str, Any]
@@ -64,7 +65,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.server, self.leading, self.memory = Server(), True, Memory()
-        self.fleet = Fleet(lambda _: None)
+        self.fleet = Fleet(lambda _: None, Slots(32, lambda _: None))
         self.applier = Applier(cast("Client", self.server), self.fleet, lambda: self.leading)
 
     async def apply(self, action: Any) -> None:

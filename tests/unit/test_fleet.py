@@ -8,6 +8,7 @@ from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.objects import STAGING, CopyRef, marks
 from gkm.core.view import Trouble
 from gkm.operator.fleet import Fleet
+from gkm.operator.slots import Slots
 from tests.unit.world import DIGEST
 
 Json = dict[str, Any]
@@ -19,7 +20,7 @@ class Listening:
 
     def __init__(self) -> None:
         self.called: list[CacheKey] = []
-        self.fleet = Fleet(self.called.append)
+        self.fleet = Fleet(self.called.append, Slots(32, lambda _: None))
 
     def observe(self, kind: str, event: str, obj: Json) -> list[CacheKey]:
         self.called.clear()

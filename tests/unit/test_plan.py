@@ -277,7 +277,7 @@ def test_a_per_node_cache_is_pending_and_says_why() -> None:
     world.settle()
     assert world.children() == []
     assert world.ready["reason"] == "Pending"
-    assert "spec.accessModes" in world.ready["message"]
+    assert world.ready["message"] == "the cluster has no node"
 
 
 def test_the_time_of_a_condition_moves_only_with_its_status() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gkm.api import names
-from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
+from gkm.api.names import CACHE, CLUSTER_CACHE, SHARED, CacheKey
 from gkm.core import inquire, parse, publish, retire
 from gkm.core.actions import (
     Action,
@@ -31,8 +31,11 @@ from gkm.core.outcome import Outcome
 from gkm.core.plan import plan
 from gkm.core.view import (
     Claim,
+    Entry,
     Job,
     JobPod,
+    Node,
+    Report,
     Said,
     Settings,
     StorageClass,
@@ -79,6 +82,11 @@ class World:
     events: dict[str, list[Json]] = field(default_factory=dict)
     """What Kubernetes says of an object, by its name."""
     said: dict[str, Said] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    reports: dict[str, Report] = field(default_factory=dict)
+    entries: tuple[tuple[str, Entry], ...] = ()
+    unwanted: dict[str, float] = field(default_factory=dict)
+    slots: int = 32
     writes: list[str] = field(default_factory=list)
     version: int = 0
 
@@ -93,6 +101,7 @@ class World:
         """Plan and obey until there is nothing to do; the status is stored as the operator does."""
         for _ in range(30):
             wanted = self.plan()
+            self.unwanted = {u: self.unwanted.get(u, self.now) for u in wanted.unwanted}
             if not wanted.actions:
                 self._store_status(wanted)
                 return wanted
@@ -144,9 +153,12 @@ class World:
                 return str(volume["metadata"]["name"])
         return f"pv-{claim}"
 
-    def end_job(self, outcome: Outcome | None, *, code: int = 0, namespace: str = "a") -> None:
-        """End the namespace's only Job, with what it had to say."""
-        job = next(o for o in self.all("Job") if o["metadata"]["namespace"] == namespace)
+    def end_job(
+        self, outcome: Outcome | None, *, code: int = 0, namespace: str = "a", node: str = SHARED
+    ) -> None:
+        """End the only Job of a namespace (and node), with what it had to say."""
+        jobs = (o for o in self.all("Job") if o["metadata"]["namespace"] == namespace)
+        job = next(o for o in jobs if _node(o) == node)
         ended: Json = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
         if outcome is not None:
             ended["message"] = outcome.to_json()
@@ -168,13 +180,14 @@ class World:
         """Change an object as somebody else would."""
         self._put(obj)
 
-    def finish(self, digest: str = DIGEST, *, namespace: str = "a") -> None:
+    def finish(self, digest: str = DIGEST, *, namespace: str = "a", node: str = SHARED) -> None:
         """Bind the staging claim and let the Job succeed."""
         for claim in self.all("PersistentVolumeClaim"):
             meta = claim["metadata"]
-            if meta["name"].endswith("-staging") and meta["namespace"] == namespace:
+            here = meta["namespace"] == namespace and _node(claim) == node
+            if meta["name"].endswith("-staging") and here:
                 self.bind(meta["name"], namespace=namespace)
-        self.end_job(Outcome("Extracted", "done", digest), namespace=namespace)
+        self.end_job(Outcome("Extracted", "done", digest), namespace=namespace, node=node)
 
     def serve(self) -> Plan:
         """From nothing to Extracted."""
@@ -194,6 +207,11 @@ class World:
             cache=parse.cache(self.key.kind, cache) if cache else None,
             namespaces=self.namespaces,
             classes=self.classes,
+            nodes=self.nodes,
+            reports=self.reports,
+            entries=self.entries,
+            unwanted=self.unwanted,
+            slots=self.slots,
             shadowed=self.shadowed,
             claims=tuple(o for o in parsed if isinstance(o, Claim)),
             volumes=tuple(o for o in parsed if isinstance(o, Volume)),
@@ -326,6 +344,10 @@ def _provisioned(name: str, claim: Json) -> Json:
             "storageClassName": "standard",
         },
     }
+
+
+def _node(obj: Json) -> str:
+    return str(obj["metadata"]["labels"].get(names.LABEL_NODE, ""))
 
 
 def _owned_by_job(obj: Json, uid: str) -> bool:

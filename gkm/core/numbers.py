@@ -1,0 +1,48 @@
+"""How many nodes and pods a Cache concerns, from what is there now and from what agents report."""
+
+from collections.abc import Iterable
+
+from gkm.api.cache import Counts
+from gkm.core import explain
+from gkm.core.pin import Pin
+from gkm.core.rollup import SERVING, Place
+from gkm.core.targets import Meant, Standing
+from gkm.core.view import Entry, View
+
+
+def counts(
+    view: View, pin: Pin, nodes: Iterable[Standing], places: Iterable[Place]
+) -> Counts | None:
+    """Count one Cache; None in a cluster without agents, where nobody knows.
+
+    A node counts once, whatever it has in however many namespaces: with an error before in use
+    before not in use.
+    """
+    if not view.reports:
+        return None
+    states = list(places)
+    meant = {one.node.name for one in nodes if one.meant is Meant.YES}
+    serving = {one.node for one in states if one.node and one.state.word in SERVING}
+    if any(not one.node and one.state.word in SERVING for one in states):
+        serving = meant  # one volume for all of them
+    failed = {one.node for one in states if one.node and one.state.word == explain.ERROR}
+    used = {node for node, entry in view.entries if entry.pods}
+    pods = dict.fromkeys((explain.RUNNING, explain.OUTDATED, explain.DELETING), 0)
+    for _, entry in view.entries:
+        pods[_word(view, pin, entry)] += entry.pods
+    return Counts(
+        node_cnt=len(meant),
+        node_in_use_cnt=len(used - failed),
+        node_not_in_use_cnt=len(serving - used - failed),
+        node_error_cnt=len(failed),
+        pod_running_cnt=pods[explain.RUNNING],
+        pod_deleting_cnt=pods[explain.DELETING],
+        pod_outdated_cnt=pods[explain.OUTDATED],
+    )
+
+
+def _word(view: View, pin: Pin, entry: Entry) -> str:
+    """What the pods of an entry use; who wants what is not for an agent to know."""
+    if view.cache is None or view.cache.deleting:
+        return explain.DELETING
+    return explain.RUNNING if entry.digest == pin.digest else explain.OUTDATED
