@@ -138,6 +138,7 @@ def test_crds_named_in_rbac_are_ours() -> None:
 def test_operator_gets_its_whole_environment() -> None:
     found = re.findall(r"- name: (GKM_\w+)", TEMPLATES["deployment.yaml"])
     assert sorted(found) == [
+        "GKM_EXTRACTIONS",
         "GKM_EXTRACTION_RESOURCES",
         "GKM_HOST_PATH",
         "GKM_IDENTITY",
