@@ -78,13 +78,21 @@ def our_own(name: str, nodes: int, log: Log) -> Stage:
         built = pool.submit(lambda: (images.gkm_image(log), workload_image(log)))
         cluster = engine.up(name, nodes, log)
         gkm, workload = built.result()
-    _load(cluster, gkm, gkm)
-    _load(cluster, workload, str(_kept_archive(workload)))
-    return Stage(cluster.kubeconfig, cluster.registry, gkm, workload, cluster=cluster)
+    made = Stage(cluster.kubeconfig, cluster.registry, gkm, workload, cluster=cluster)
+    load_images(made)
+    return made
 
 
-def _load(cluster: AnyCluster, tag: str, source: str) -> None:
+def load_images(stage: Stage) -> None:
+    """Give every node of a cluster of our own the images that it lacks."""
+    for tag in (stage.gkm_image, stage.workload_image):
+        _load(stage.cluster, tag, tag if tag == stage.gkm_image else str(_kept_archive(tag)))
+
+
+def _load(cluster: AnyCluster | None, tag: str, source: str) -> None:
     """Give the nodes an image, unless all have it."""
+    if cluster is None:
+        return
     there = cluster.nodes if isinstance(cluster, Cluster) else ()
     if not there or any(tag not in node.images().split() for node in there):
         cluster.load(source)
@@ -100,6 +108,16 @@ def _kept_archive(tag: str) -> Path:
             archive.rename(draft / f"{name}.tar")
 
     return kept.entry("archives", key, write) / f"{name}.tar"
+
+
+def set_apart(stage: Stage) -> None:
+    """Give the last of three or more nodes other GPUs, and a label and taint that say so."""
+    found = stage.kubectl("get", "nodes", "-o", "name").split()
+    if len(found) > 2:
+        gpus = "gkm.io/simulated-gpus=type=MI300X,driver=6.12.12,count=2"
+        stage.kubectl("annotate", "--overwrite", found[-1], gpus)
+        stage.kubectl("label", "--overwrite", found[-1], "example.com/gpus=amd")
+        stage.kubectl("taint", "--overwrite", found[-1], "example.com/gpus=amd:NoSchedule")
 
 
 def workload_image(log: Log) -> str:
@@ -121,6 +139,7 @@ def install(stage: Stage, log: Log, **more: Json) -> None:
             "plainHttp": [stage.registry, *stage.proxies.values()],
             "caBundle": stage.ca_bundle,
         },
+        "agent": {"simulatedGpus": "type=H100,driver=550.54.15,count=2"},
         "hostPath": {"enabled": bool(stage.host_path), "path": stage.host_path or "/unused"},
     } | more
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, step(log, "installed the chart"):

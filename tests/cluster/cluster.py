@@ -113,6 +113,20 @@ class Cluster:
                 self._wait_for_nodes([node])
             return node
 
+    def remove_node(self, node: Node) -> None:
+        """Take a node away: its programs first, then the Node object, as a cloud does."""
+        with _locked(self.name):
+            node.stop()
+            self.kubectl("delete", "node", node.name)
+
+    def replace_node(self, node: Node) -> None:
+        """Let a node come back under its name as another one: with another uid."""
+        with _locked(self.name), step(self.log, f"node {node.name} is replaced"):
+            node.stop_kubelet()
+            self.kubectl("delete", "node", node.name)
+            node.start_kubelet(self.log)
+            self._wait_for_nodes([node])
+
     def healthy(self) -> bool:
         """Whether the API server answers and every node is ready."""
         return (

@@ -53,8 +53,23 @@ class Node:
         sandbox.wait(containerd, pid, self._answers)
         for image in images:
             self.load(image)
-        kubelet = str(components.program("kubelet", log))
-        sandbox.spawn(f"kubelet-{self.number}", self._inside(kubelet, *self._kubelet_flags()))
+        self.start_kubelet(log)
+
+    def start_kubelet(self, log: Log) -> None:
+        """Start the kubelet; it registers the node unless the API server knows it."""
+        command = self._inside(str(components.program("kubelet", log)), *self._kubelet_flags())
+        pid = self.control.sandbox.spawn(f"kubelet-{self.number}", command)
+        self._kubelet_pid_file.write_text(str(pid))
+
+    def stop_kubelet(self) -> None:
+        """End the kubelet; containers go on, and after a while the node is NotReady."""
+        self.control.sandbox.run("kill", self._kubelet_pid_file.read_text())
+
+    def stop(self) -> None:
+        """End kubelet and containerd, as a machine that is taken away."""
+        self.stop_kubelet()
+        self.control.sandbox.run("kill", self._pid_file.read_text())
+        self._pid_file.unlink()
 
     def load(self, archive: Path) -> None:
         """Import the images of a docker or OCI archive."""
@@ -68,6 +83,10 @@ class Node:
     @property
     def _pid_file(self) -> Path:
         return self.folder / "containerd.pid"
+
+    @property
+    def _kubelet_pid_file(self) -> Path:
+        return self.folder / "kubelet.pid"
 
     @property
     def _run(self) -> str:

@@ -95,11 +95,12 @@ class Actors:
         return next(iter(status.get("conditions") or ()), {"reason": "", "message": ""})
 
     def wait_ready(self, kind: str, namespace: str, name: str, reason: str = "Extracted") -> Json:
-        """Wait until the STATUS column says ``reason``."""
+        """Wait until the STATUS column says ``reason``; Running is Extracted and in use."""
+        good = {reason, "Running"} if reason == "Extracted" else {reason}
 
         def look() -> Json | None:
             found = self.ready(kind, namespace, name)
-            return found if found["reason"] == reason else None
+            return found if found["reason"] in good else None
 
         try:
             return eventually(f"{kind} {name} {reason}", look)
@@ -168,7 +169,8 @@ class Actors:
     def leave(self) -> None:
         """Take everything of the test away; ``see_gone`` sees that it went."""
         for namespace in self.namespaces:
-            self.stage.kubectl("delete", "pods,jobs", "--all", "-n", namespace, "--wait=false")
+            owners = "daemonsets,jobs,pods"
+            self.stage.kubectl("delete", owners, "--all", "-n", namespace, "--wait=false")
         for kind, namespace, name in self.caches:
             self.delete(kind, namespace, name, wait=False)
 

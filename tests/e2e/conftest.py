@@ -54,7 +54,8 @@ def bare(pytestconfig: pytest.Config) -> Iterator[Stage]:
             option("--shared-folder"),
         )
     else:
-        made = staging.our_own(NAME, 2, _say)
+        made = staging.our_own(NAME, 3, _say)
+    staging.set_apart(made)
     yield made
     if made.cluster is not None and not option("--keep"):
         down(NAME, _say)
