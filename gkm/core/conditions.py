@@ -5,7 +5,9 @@
 | Ready       | at least one copy serves and none has failed  | the words of ``core.explain`` |
 | Progressing | something moves or waits            | Resolving, Copying, Removing / Settled |
 | Resolved    | ``spec.image`` is pinned to a digest          | Pinned / the registry's reason |
-| Degraded    | a wanted copy failed, or the image did        | the failure's word / AsExpected |
+| Degraded    | a wanted copy failed, or the image did, or    | the failure's word, AgentDown, |
+|             | nodes or their agents cannot be reached       | NotOnAllNodes, NoCompatibleNode |
+|             |                                               | / AsExpected |
 """
 
 from collections.abc import Iterable

@@ -15,6 +15,7 @@ from gkm.api.names import CacheKey
 from gkm.core.gpu import Gpu
 from gkm.core.outcome import Outcome
 from gkm.core.view import (
+    AgentPod,
     Cache,
     Claim,
     Entry,
@@ -177,6 +178,17 @@ def job_pod(obj: Json) -> JobPod | None:
         outcome=Outcome.parse(ended.get("message", "")),
         ended=_ending(status, ended),
     )
+
+
+def agent_pod(obj: Json) -> AgentPod | None:
+    """Read the pod of an agent; None until it is on a node."""
+    meta, node = obj["metadata"], (obj.get("spec") or {}).get("nodeName", "")
+    conditions = _status(obj).get("conditions") or ()
+    ready = next((c for c in conditions if c["type"] == "Ready"), None)
+    if not node or ready is None:
+        return None
+    silent = 0.0 if ready["status"] == "True" else _time(ready["lastTransitionTime"])
+    return AgentPod(meta["name"], meta["uid"], meta["resourceVersion"], node, silent)
 
 
 class _Marks(TypedDict):

@@ -16,7 +16,7 @@ from gkm.core.inquire import Silent, silent
 from gkm.core.judge import Judged, judge, volume_size
 from gkm.core.observe import wake
 from gkm.core.pin import Pin, pin
-from gkm.core.report import Scene
+from gkm.core.report import PATIENCE, Scene
 from gkm.core.retire import next_list
 from gkm.core.targets import RELEASED_AFTER, Meant, Standing, standings, targets
 from gkm.core.view import Cache, Settings, Trouble, View
@@ -131,6 +131,7 @@ def _again(
 ) -> float | None:
     now = ground.now
     times = [time for one in judged for time in wake(one.copy)]
+    times += [since + PATIENCE for since in view.silent.values()]
     times += [now + _IN_LINE for one in judged if one.in_line]
     times += [view.unwanted.get(uid, now) + RELEASED_AFTER for uid in unwanted]
     times += [child.due(view.said.get(child.uid)) for _, child in _silent(judged)]

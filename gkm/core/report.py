@@ -16,6 +16,9 @@ from gkm.core.rollup import Place
 from gkm.core.targets import Meant, Standing, Target, why_none
 from gkm.core.view import Cache, Trouble, View
 
+PATIENCE = 60.0
+"""Seconds after which a silent agent is worth a word: one that is updated is back in less."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -47,7 +50,15 @@ class Scene:
             ]
         numbers = counts(self.view, self.pin, self.nodes, states)
         used = frozenset(entry.namespace for _, entry in self.view.entries if entry.pods)
-        return rollup.Report(self.pin, states, leaving, numbers, used, self._no_node())
+        return rollup.Report(
+            self.pin, states, leaving, numbers, used, self._no_node(), self._silent()
+        )
+
+    def _silent(self) -> tuple[str, ...]:
+        """Nodes that concern the Cache and whose agent has not been running for a while."""
+        concerned = {one.node.name for one in self.nodes if one.meant is Meant.YES}
+        late = (node for node, since in self.view.silent.items() if self.now >= since + PATIENCE)
+        return tuple(sorted(concerned.intersection(late)))
 
     def _no_node(self) -> rollup.NoNode | None:
         """Why a Cache in per-node mode has no node, once it is known what to look for."""

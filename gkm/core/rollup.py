@@ -63,6 +63,8 @@ class Report:
     used: frozenset[str] = frozenset()
     """Namespaces with pods that use the cache."""
     no_node: NoNode | None = None
+    silent: tuple[str, ...] = ()
+    """Nodes whose agent does not run."""
 
     @property
     def outdated(self) -> int:
@@ -217,7 +219,17 @@ def _degraded(report: Report) -> Fact:
         return Fact(DEGRADED, True, "NotOnAllNodes", message)
     if report.no_node is not None and report.no_node.misfits:
         return Fact(DEGRADED, True, "NoCompatibleNode", report.no_node.message)
+    if report.silent:
+        return Fact(DEGRADED, True, "AgentDown", _silent(report.silent))
     return Fact(DEGRADED, False, "AsExpected", "no copy has failed")
+
+
+def _silent(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return (
+        f"GKM's agent does not run on {', '.join(nodes[:3])}{more}: what is said of GPUs and pods "
+        "there may be old; look at the pods of daemonset/gkm-agent"
+    )
 
 
 def _refused(report: Report) -> bool:

@@ -186,6 +186,17 @@ class Report:
 
 
 @dataclass(frozen=True)
+class AgentPod:
+    """The pod of a node's agent; ``silent`` since when (epoch seconds) it is not ready, or 0."""
+
+    name: str
+    uid: str
+    version: str
+    node: str
+    silent: float
+
+
+@dataclass(frozen=True)
 class Said:
     """What the cluster's own events said last about an object of ours, and when we asked."""
 
@@ -250,6 +261,8 @@ class View:
     """What each node's agent says of the node itself, by the node's name."""
     entries: tuple[tuple[str, Entry], ...] = ()
     """(node, entry): what agents say of this Cache."""
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Nodes, by name, whose agent is not running, and since when."""
     unwanted: Mapping[str, float] = field(default_factory=dict)
     """Nodes, by uid, that turned out not to be meant for this Cache, and since when."""
     slots: int = 0

@@ -30,7 +30,7 @@ from gkm.kube.lease import Lease
 from gkm.oci.settings import RegistrySettings
 from gkm.operator.apply import Applier
 from gkm.operator.controller import Controller
-from gkm.operator.fleet import CHILDREN, SURROUNDINGS, Fleet
+from gkm.operator.fleet import AGENT_POD, CHILDREN, SURROUNDINGS, FiledAs, Fleet
 from gkm.operator.handlers import register
 from gkm.operator.handlers import settings as kopf_settings
 from gkm.operator.queue import WorkQueue
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 _WORKERS = 4
 _RETRY_SECONDS = 5.0
 _PROBES = "http://0.0.0.0:8080/healthz"
+_AGENT_SELECTOR = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
 
 
@@ -87,6 +88,10 @@ class Operator:
         follow = partial(Informer, client, receiver=self._fleet, resync=resync)
         self._informers = [follow(kind) for kind in SURROUNDINGS]
         self._informers += [follow(kind, selector=_SELECTOR) for kind in CHILDREN]
+        agents = FiledAs(AGENT_POD, self._fleet)
+        self._informers.append(
+            Informer(client, "Pod", agents, resync=resync, selector=_AGENT_SELECTOR)
+        )
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,

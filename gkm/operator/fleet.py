@@ -21,6 +21,8 @@ from gkm.operator.slots import Slots
 from gkm.operator.surroundings import Surroundings, Thing
 
 _log = logging.getLogger(__name__)
+AGENT_POD = "AgentPod"
+"""What the pods of agents are filed under: those of Jobs are another matter."""
 Json = dict[str, Any]
 Item = Cache | Claim | Volume | Job | JobPod | Thing
 
@@ -30,6 +32,7 @@ _PARSERS: dict[str, Callable[[Json], Item | None]] = {
     "Namespace": parse.namespace,
     "StorageClass": parse.storage_class,
     "Node": parse.node,
+    AGENT_POD: parse.agent_pod,
     CACHE_NODE: parse.report,
     CLUSTER_CACHE_NODE: parse.report,
     "PersistentVolumeClaim": parse.claim,
@@ -152,6 +155,7 @@ class Fleet:
             nodes=self._around.nodes,
             reports=self._around.reports,
             entries=self._around.entries(key),
+            silent=self._around.silent,
             unwanted=dict(memory.unwanted),
             slots=self._free_slots(key),
             shadowed=self._shadowed(key),
@@ -245,6 +249,22 @@ class Fleet:
             for key in self._same_name(item.key):
                 if key in self._caches:
                     self._concern(key)
+
+
+class FiledAs:
+    """Passes objects of one kind on under another name, so that they are read in another way."""
+
+    def __init__(self, kind: str, fleet: Fleet) -> None:
+        self._kind = kind
+        self._fleet = fleet
+
+    def replace(self, _kind: str, objects: list[Json], version: str) -> None:
+        """Take a complete list, as ``Fleet.replace`` does."""
+        self._fleet.replace(self._kind, objects, version)
+
+    def observe(self, _kind: str, event: str, obj: Json) -> None:
+        """Take one change, as ``Fleet.observe`` does."""
+        self._fleet.observe(self._kind, event, obj)
 
 
 def _parsed(kind: str, obj: Json) -> Item | None:

@@ -3,13 +3,14 @@
 Kept by name, because that is how Caches refer to them; of two objects of one name the later counts.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
-from gkm.core.view import Cache, Entry, Namespace, Node, Report, StorageClass
+from gkm.core.view import AgentPod, Cache, Entry, Namespace, Node, Report, StorageClass
 
-Thing = Namespace | StorageClass | Node | Report
+Thing = Namespace | StorageClass | Node | Report | AgentPod
 
 
 class Surroundings:
@@ -21,6 +22,9 @@ class Surroundings:
         self.nodes: dict[str, Node] = {}
         self.reports: dict[str, Report] = {}
         """Of whole nodes, by the node's name."""
+        self.silent: dict[str, float] = {}
+        """Nodes whose agent is not running, and since when (epoch seconds)."""
+        self._agents: dict[str, AgentPod] = {}
         self._local: dict[tuple[str, str], Report] = {}
         self._entries: dict[CacheKey, dict[str, tuple[Entry, ...]]] = {}
 
@@ -29,6 +33,8 @@ class Surroundings:
         shelf, name = self._shelf(new)
         if isinstance(new, Report):
             self._file(shelf.get(name), new)
+        if isinstance(new, AgentPod):
+            self._hear(new)
         shelf[name] = new
 
     def drop(self, old: Thing) -> None:
@@ -38,6 +44,10 @@ class Surroundings:
             del shelf[name]
             if isinstance(old, Report):
                 self._file(old, None)
+            if isinstance(old, AgentPod):
+                self.silent.setdefault(old.node, time.time())
+        if isinstance(old, Node):
+            self.silent.pop(old.name, None)
 
     def entries(self, key: CacheKey) -> tuple[tuple[str, Entry], ...]:
         """(node, entry): what agents say of a Cache, of nodes that are there, by node."""
@@ -68,10 +78,18 @@ class Surroundings:
                 return self.classes, thing.name
             case Node():
                 return self.nodes, thing.name
+            case AgentPod():
+                return self._agents, thing.node
             case Report(namespace=""):
                 return self.reports, thing.name
             case Report():
                 return self._local, (thing.namespace, thing.name)
+
+    def _hear(self, agent: AgentPod) -> None:
+        if agent.silent:
+            self.silent.setdefault(agent.node, agent.silent)
+        else:
+            self.silent.pop(agent.node, None)
 
     def _file(self, old: Report | None, new: Report | None) -> None:
         for report in filter(None, (old, new)):

@@ -417,3 +417,17 @@ def test_an_image_that_names_no_gpu_goes_to_every_node_that_has_one() -> None:
     here = world("n1", resolution=FOUND)
     here.settle()
     assert len(here.all("Job")) == 1
+
+
+def test_an_agent_that_is_down_for_a_minute_is_named_and_nothing_else_suffers() -> None:
+    here = served("n1", "n2")
+    before = here.children()
+    here.silent = {"n2": here.now}
+    assert here.settle().again == here.now + 60
+    assert here.status["conditions"][3]["status"] == "False"
+    here.now += 60
+    here.settle()
+    assert (here.ready["reason"], here.children()) == ("Extracted", before)
+    degraded = here.status["conditions"][3]
+    assert (degraded["status"], degraded["reason"]) == ("True", "AgentDown")
+    assert "n2" in degraded["message"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.gpu import Gpu
-from gkm.core.view import Entry, Node, Report
+from gkm.core.view import AgentPod, Entry, Node, Report
 from gkm.operator.surroundings import Surroundings
 
 LOCAL, WIDE = CacheKey(CACHE, "a", "kernels"), CacheKey(CLUSTER_CACHE, "", "kernels")
@@ -67,3 +67,16 @@ def test_an_object_that_lost_its_name_to_another_takes_nothing_along() -> None:
     made.store(new)
     made.drop(old)
     assert made.nodes == {"n1": new}
+
+
+def test_an_agent_is_silent_from_its_end_until_another_is_ready() -> None:
+    made = around()
+    running = AgentPod("agent-x", "uid-x", "1", "n1", 0.0)
+    made.store(running)
+    assert made.silent == {}
+    made.store(replace(running, silent=5.0))
+    assert made.silent == {"n1": 5.0}
+    made.drop(replace(running, silent=5.0))
+    assert made.silent == {"n1": 5.0}
+    made.store(AgentPod("agent-y", "uid-y", "2", "n1", 0.0))
+    assert made.silent == {}

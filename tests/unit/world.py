@@ -85,6 +85,7 @@ class World:
     nodes: dict[str, Node] = field(default_factory=dict)
     reports: dict[str, Report] = field(default_factory=dict)
     entries: tuple[tuple[str, Entry], ...] = ()
+    silent: dict[str, float] = field(default_factory=dict)
     unwanted: dict[str, float] = field(default_factory=dict)
     slots: int = 32
     writes: list[str] = field(default_factory=list)
@@ -210,6 +211,7 @@ class World:
             nodes=self.nodes,
             reports=self.reports,
             entries=self.entries,
+            silent=self.silent,
             unwanted=self.unwanted,
             slots=self.slots,
             shadowed=self.shadowed,
