@@ -6,7 +6,7 @@ ClusterGKMCacheNode is always there, since it carries the node's GPUs.
 
 from pydantic import Field
 
-from gkm.api.cache import Condition, Counts, Model, Time
+from gkm.api.cache import Condition, Model, Time
 from gkm.api.rules import list_map
 
 
@@ -48,7 +48,7 @@ class ClaimEntry(Model):
     """What went wrong."""
 
     pods: int = 0
-    """Pods on this node that use the claim."""
+    """Pods on this node that use the claim; an extraction is no user."""
 
 
 class CacheEntry(Model):
@@ -73,17 +73,45 @@ class CacheEntry(Model):
     """When this entry last changed."""
 
 
+class NodeCounts(Model):
+    """How many nodes and pods are concerned, over all caches of the object: what its columns show.
+
+    A pod counts once in each of the three words that apply to it, however many volumes it mounts.
+    """
+
+    node_in_use_cnt: int
+    """1 if a pod on this node uses one of the caches, else 0."""
+
+    node_not_in_use_cnt: int
+    """1 if a cache is extracted for this node and no pod here uses any, else 0."""
+
+    node_error_cnt: int
+    """1 if the extraction of one of the caches failed here, else 0."""
+
+    pod_running_cnt: int
+    """Pods on this node that use a cache in the version that is wanted."""
+
+    pod_deleting_cnt: int
+    """Pods on this node that still use a cache although it is being deleted."""
+
+    pod_outdated_cnt: int
+    """Pods on this node that use an older version of a cache than the one that is wanted now."""
+
+
 class CacheNodeStatus(Model):
     """What is on the node. Written by the node's GKM agent only."""
 
     node_name: str = ""
     """Name of the node; empty until its GPUs have been looked for."""
 
-    counts: Counts | None = None
-    """How much of the node is concerned."""
+    counts: NodeCounts | None = None
+    """How many nodes and pods are concerned, over all caches of this object."""
 
     gpus: tuple[GpuGroup, ...] = ()
     """The node's GPUs, grouped by type and driver; none if there is none."""
+
+    gpu_message: str = ""
+    """Why GPUs may be missing above; empty if nothing is doubtful."""
 
     caches: dict[str, dict[str, CacheEntry]] = Field(default={})
     """By the name of the cache, then by digest: the versions of it that are on the node."""

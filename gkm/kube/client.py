@@ -115,8 +115,7 @@ class Client:
         ``selector`` picks by labels, ``fields`` by fields, both on the server.
         """
         found: list[Json] = []
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
-        query |= {"fieldSelector": fields} if fields else {}
+        query = {"limit": str(_PAGE)} | _picked(selector, fields)
         while True:
             page = await self._send("GET", path(kind, namespace), query=query)
             found.extend(page.get("items") or ())
@@ -126,7 +125,13 @@ class Client:
             query["continue"] = more
 
     async def watch(
-        self, kind: str, version: str, *, selector: str = "", seconds: float = _WATCH_SECONDS
+        self,
+        kind: str,
+        version: str,
+        *,
+        selector: str = "",
+        fields: str = "",
+        seconds: float = _WATCH_SECONDS,
     ) -> AsyncIterator[tuple[str, Json]]:
         """Yield (type, object) from ``version`` on until the stream ends, or falls silent.
 
@@ -140,7 +145,7 @@ class Client:
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(max(1, min(_WATCH_SECONDS, int(seconds)))),
-        } | ({"labelSelector": selector} if selector else {})
+        } | _picked(selector, fields)
         limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_SILENCE_SECONDS)
         async with self._request("GET", path(kind), query=query, timeout=limits) as reply:
             await _checked(reply)
@@ -184,6 +189,11 @@ class Client:
             every["Authorization"] = f"Bearer {token}"
         url = self._access.server + where
         return self._session.request(method, url, params=query, headers=every, **options)
+
+
+def _picked(selector: str, fields: str) -> dict[str, str]:
+    every = {"labelSelector": selector, "fieldSelector": fields}
+    return {name: value for name, value in every.items() if value}
 
 
 async def _checked(reply: aiohttp.ClientResponse) -> None:

@@ -34,13 +34,20 @@ class Receiver(Protocol):
 
 
 class Informer:
-    """Feeds a receiver with one kind, optionally only the objects that a selector picks.
+    """Feeds a receiver with one kind; ``selector`` picks by labels, ``fields`` by fields.
 
     Every ``resync`` seconds it lists again, which repairs a gap that nobody noticed.
     """
 
     def __init__(
-        self, client: Client, kind: str, receiver: Receiver, *, resync: float, selector: str = ""
+        self,
+        client: Client,
+        kind: str,
+        receiver: Receiver,
+        *,
+        resync: float,
+        selector: str = "",
+        fields: str = "",
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
@@ -49,12 +56,12 @@ class Informer:
         """When the server was last heard of; probes read it."""
         self._client = client
         self._receiver = receiver
-        self._selector = selector
+        self._picked = {"selector": selector, "fields": fields}
         self._resync = resync
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        pause = _Pause()
+        pause = Pause()
         while True:
             try:
                 version = await self._list()
@@ -65,20 +72,18 @@ class Informer:
                 await asyncio.sleep(seconds)
 
     async def _list(self) -> str:
-        objects, version = await self._client.list(self.kind, selector=self._selector)
+        objects, version = await self._client.list(self.kind, **self._picked)
         self._receiver.replace(self.kind, objects, version)
         self.progress = time.monotonic()
         self.synced.set()
         return version
 
-    async def _follow(self, version: str, pause: "_Pause") -> None:
+    async def _follow(self, version: str, pause: "Pause") -> None:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
         until = time.monotonic() + self._resync * random.uniform(0.8, 1.2)
         while (begun := time.monotonic()) < until:
             seconds = until - begun
-            stream = self._client.watch(
-                self.kind, version, selector=self._selector, seconds=seconds
-            )
+            stream = self._client.watch(self.kind, version, seconds=seconds, **self._picked)
             async for event, obj in stream:
                 pause.reset()
                 self.progress = time.monotonic()
@@ -90,15 +95,16 @@ class Informer:
                 await asyncio.sleep(_SHORTEST_WATCH)
 
 
-class _Pause:
-    """Growing, jittered pauses."""
+class Pause:
+    """Growing, jittered pauses (seconds) after failures in a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = _LONGEST_PAUSE) -> None:
+        self._longest = longest
         self._seconds = _FIRST_PAUSE
 
     def reset(self) -> None:
         self._seconds = _FIRST_PAUSE
 
     def next(self) -> float:
-        seconds, self._seconds = self._seconds, min(_LONGEST_PAUSE, self._seconds * 2)
+        seconds, self._seconds = self._seconds, min(self._longest, self._seconds * 2)
         return seconds * random.uniform(0.5, 1.0)

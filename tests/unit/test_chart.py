@@ -23,7 +23,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
     for key, value in values.items():
         here = f"{path}.{key}"
-        if isinstance(value, dict) and key != "resources":
+        if isinstance(value, dict) and value and key != "resources":
             yield from leaves(value, here)
         else:
             yield here
