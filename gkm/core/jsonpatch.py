@@ -37,10 +37,11 @@ def _items(old: list[Any], new: list[Any], path: str) -> list[Json]:
     So what was put before an item is an addition, and not a change of every item behind it.
     """
     before, after = _keys(old), _keys(new)
-    if before is None or after is None or [key for key in after if key in before] != before:
-        before, after = list(range(len(old))), list(range(len(new)))
-    rest = iter(old)
     known = set(before)
+    if [key for key in after if key in known] != before:
+        after = list(range(len(new)))
+        known = set(range(len(old)))
+    rest = iter(old)
     found: list[Json] = []
     for place, (key, item) in enumerate(zip(after, new, strict=True)):
         if key in known:
@@ -50,13 +51,15 @@ def _items(old: list[Any], new: list[Any], path: str) -> list[Json]:
     return found
 
 
-def _keys(items: list[Any]) -> list[Any] | None:
-    """One key for each item; None if there are no such keys."""
-    if not all(isinstance(item, dict) for item in items):
-        return None
-    keys = [item.get("mountPath") or item.get("name") for item in items]
+def _keys(items: list[Any]) -> list[Any]:
+    """One key for each item: its path or name, or its place if those are not all unique."""
+    keys = [_key(item) for item in items]
     unique = all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys)
-    return keys if unique else None
+    return keys if unique else list(range(len(items)))
+
+
+def _key(item: Any) -> Any:
+    return (item.get("mountPath") or item.get("name")) if isinstance(item, dict) else None
 
 
 def _escaped(key: str) -> str:

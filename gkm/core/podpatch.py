@@ -19,6 +19,8 @@ Json = dict[str, Any]
 
 _HASH: Final = 13
 """Length of what ends a per-node claim's name."""
+_MOST: Final = 32
+"""Caches of one pod: the work grows with this times the number of mounts."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def _shares(pod: Json, spec: Json, namespace: str, known: Known) -> list[Share]:
     found = _caches(pod, spec, namespace, known)
     if not found:
         raise _no_cache(spec, namespace)
+    if len(found) > _MOST:
+        raise Rejected("TooMany", f"{len(found)} volumes of the pod are caches, above {_MOST}")
     for cache in found.values():
         if cache.deleting:
             raise Rejected(

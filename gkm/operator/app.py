@@ -23,7 +23,7 @@ from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
 from gkm.kube.access import Access, find
-from gkm.kube.client import Client
+from gkm.kube.client import Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 _WORKERS = 4
 _RETRY_SECONDS = 5.0
 _PROBES = "http://0.0.0.0:8080/healthz"
-_SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
+_OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
 
 def main(_arguments: list[str]) -> int:
@@ -83,7 +83,7 @@ class Operator:
         self._lease = Lease(client, *place, self._identity, on_lead=self._all)
         follow = partial(Informer, client, receiver=self._fleet, resync=resync)
         self._informers = [follow(kind) for kind in SURROUNDINGS]
-        self._informers += [follow(kind, selector=_SELECTOR) for kind in CHILDREN]
+        self._informers += [follow(kind, scope=_OURS) for kind in CHILDREN]
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,
