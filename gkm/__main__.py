@@ -7,6 +7,7 @@ from typing import Final
 _PROGRAMS: Final = {
     "operator": ("gkm.operator.app:main", "watch Caches and bring them to their nodes"),
     "agent": ("gkm.agent.app:main", "report a node: its GPUs, caches and the pods that use them"),
+    "webhook": ("webhook.app:main", "give pods the caches that they ask for"),
     "uninstall": ("gkm.operator.uninstall:main", "delete every Cache and wait until all went"),
     "extract": ("gkm.extract.app:extract_main", "unpack a cache image onto a volume"),
     "overlay": ("gkm.extract.app:overlay_main", "make a writable layer over a cache"),

@@ -20,7 +20,7 @@ from gkm.api import names
 from gkm.api.errors import Rejected
 from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.kube.access import find
-from gkm.kube.client import Client
+from gkm.kube.client import Client, Scope
 from gkm.kube.informer import Informer
 
 _log = logging.getLogger(__name__)
@@ -94,14 +94,14 @@ def _informers(settings: Settings, client: Client, picture: Picture) -> list[Inf
     follow = partial(Informer, client, receiver=picture, resync=settings.resync)
     nodes = f"{names.node_label(settings.node)},{names.SHARED}"
     ours = f"{names.MANAGED_BY}={names.MANAGER},{names.LABEL_NODE} in ({nodes})"
-    itself = f"metadata.name={settings.node}"
+    itself = Scope(fields=f"metadata.name={settings.node}")
     return [
-        follow(POD, fields=f"spec.nodeName={settings.node}"),
-        follow(CLAIM, selector=ours),
-        follow(NODE, fields=itself),
+        follow(POD, scope=Scope(fields=f"spec.nodeName={settings.node}")),
+        follow(CLAIM, scope=Scope(labels=ours)),
+        follow(NODE, scope=itself),
         # By name, not by label: an object of this name is in the way even without our labels.
-        follow(CACHE_NODE, fields=itself),
-        follow(CLUSTER_CACHE_NODE, fields=itself),
+        follow(CACHE_NODE, scope=itself),
+        follow(CLUSTER_CACHE_NODE, scope=itself),
     ]
 
 

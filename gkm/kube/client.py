@@ -5,8 +5,9 @@ most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -20,27 +21,60 @@ Json = dict[str, Any]
 
 _CONNECTIONS = 24
 _REQUEST_SECONDS = 30
-_WATCH_SECONDS = 290
+WATCH_SECONDS = 290
 _SILENCE_SECONDS = 70
 """Bookmarks come about once a minute, but for a kind of which the API server has seen no change
 since it started: a watch that is silent for longer is dead, or as good as dead."""
 _PAGE = 500
+_JSON = {"Content-Type": "application/json"}
+_MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 _CORE = {
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "PersistentVolume": "persistentvolumes",
     "Pod": "pods",
     "Namespace": "namespaces",
-    "Node": "nodes",
     "Event": "events",
     "Secret": "secrets",
+    "Node": "nodes",
 }
 _OTHER = {
     "Job": "/apis/batch/v1/jobs",
     "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "MutatingWebhookConfiguration": (
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which objects of a kind to list or watch, and how much of each."""
+
+    namespace: str = ""
+    """Empty: everywhere."""
+    labels: str = ""
+    fields: str = ""
+    """Selectors, by which the server picks."""
+    metadata: bool = False
+    """The server sends the objects' metadata only."""
+    slim: Callable[[Json], Json] = lambda obj: obj
+    """What is kept of an object as soon as it is read: many at once may be large."""
+
+    def query(self) -> dict[str, str]:
+        """The part of a URL's query that says it."""
+        said = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {name: text for name, text in said.items() if text}
+
+    def accept(self, what: str) -> dict[str, str]:
+        """The header that says it; ``what`` is the end of the answer's kind."""
+        form = f";as=PartialObjectMetadata{what};g=meta.k8s.io;v=v1" if self.metadata else ""
+        return {"Accept": f"application/json{form}"}
+
+
+EVERYTHING = Scope()
 
 
 def path(kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
@@ -91,7 +125,7 @@ class Client:
     ) -> Json:
         """Merge-patch an object; a resourceVersion in ``body`` fences it."""
         where = path(kind, namespace, name, subresource)
-        return await self._send("PATCH", where, body=body, media="application/merge-patch+json")
+        return await self._send("PATCH", where, body=body, headers=_MERGE_PATCH)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Json | None:
         """Delete exactly this object; None if it is not there.
@@ -107,31 +141,21 @@ class Client:
                 return None
             raise
 
-    async def list(
-        self, kind: str, namespace: str = "", *, selector: str = "", fields: str = ""
-    ) -> tuple[list[Json], str]:
-        """List in pages; returns the objects and the resourceVersion to watch from.
-
-        ``selector`` picks by labels, ``fields`` by fields, both on the server.
-        """
+    async def list(self, kind: str, scope: Scope = EVERYTHING) -> tuple[list[Json], str]:
+        """List what is in scope, in pages; also returns the resourceVersion to watch from."""
         found: list[Json] = []
-        query = {"limit": str(_PAGE)} | _picked(selector, fields)
+        query = {"limit": str(_PAGE), **scope.query()}
+        where, headers = path(kind, scope.namespace), scope.accept("List")
         while True:
-            page = await self._send("GET", path(kind, namespace), query=query)
-            found.extend(page.get("items") or ())
+            page = await self._send("GET", where, query=query, headers=headers)
+            found.extend(scope.slim(obj) for obj in page.get("items") or ())
             more = page["metadata"].get("continue")
             if not more:
                 return found, page["metadata"]["resourceVersion"]
             query["continue"] = more
 
     async def watch(
-        self,
-        kind: str,
-        version: str,
-        *,
-        selector: str = "",
-        fields: str = "",
-        seconds: float = _WATCH_SECONDS,
+        self, kind: str, version: str, scope: Scope = EVERYTHING, *, seconds: float = WATCH_SECONDS
     ) -> AsyncIterator[tuple[str, Json]]:
         """Yield (type, object) from ``version`` on until the stream ends, or falls silent.
 
@@ -144,16 +168,21 @@ class Client:
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(max(1, min(_WATCH_SECONDS, int(seconds)))),
-        } | _picked(selector, fields)
+            "timeoutSeconds": str(max(1, min(WATCH_SECONDS, int(seconds)))),
+            **scope.query(),
+        }
         limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_SILENCE_SECONDS)
-        async with self._request("GET", path(kind), query=query, timeout=limits) as reply:
+        where, headers = path(kind, scope.namespace), scope.accept("")
+        async with self._request(
+            "GET", where, query=query, headers=headers, timeout=limits
+        ) as reply:
             await _checked(reply)
             async for line in _lines(reply.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _error(event["object"])
-                yield event["type"], event["object"]
+                bookmark = event["type"] == "BOOKMARK"
+                yield event["type"], event["object"] if bookmark else scope.slim(event["object"])
 
     async def _send(
         self,
@@ -162,10 +191,10 @@ class Client:
         *,
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
-        media: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Json:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": media} if data else {}
+        headers = {**_JSON, **(headers or {})} if data else headers
         async with self._request(method, where, query=query, data=data, headers=headers) as reply:
             await _checked(reply)
             answer: Json = await reply.json()
@@ -189,11 +218,6 @@ class Client:
             every["Authorization"] = f"Bearer {token}"
         url = self._access.server + where
         return self._session.request(method, url, params=query, headers=every, **options)
-
-
-def _picked(selector: str, fields: str) -> dict[str, str]:
-    every = {"labelSelector": selector, "fieldSelector": fields}
-    return {name: value for name, value in every.items() if value}
 
 
 async def _checked(reply: aiohttp.ClientResponse) -> None:

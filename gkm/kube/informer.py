@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from gkm.kube.client import Client
+from gkm.kube.client import EVERYTHING, WATCH_SECONDS, Client, Scope
 from gkm.kube.errors import ApiError
 
 Json = dict[str, Any]
@@ -34,9 +34,10 @@ class Receiver(Protocol):
 
 
 class Informer:
-    """Feeds a receiver with one kind; ``selector`` picks by labels, ``fields`` by fields.
+    """Feeds a receiver with one kind, or only with what of it is in ``scope``.
 
-    Every ``resync`` seconds it lists again, which repairs a gap that nobody noticed.
+    Every ``resync`` seconds it lists again, which repairs a gap that nobody noticed. No watch is
+    longer than ``longest`` seconds, so that ``progress`` is at most so old while all is well.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Informer:
         receiver: Receiver,
         *,
         resync: float,
-        selector: str = "",
-        fields: str = "",
+        scope: Scope = EVERYTHING,
+        longest: float = WATCH_SECONDS,
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
@@ -56,7 +57,8 @@ class Informer:
         """When the server was last heard of; probes read it."""
         self._client = client
         self._receiver = receiver
-        self._picked = {"selector": selector, "fields": fields}
+        self._scope = scope
+        self._longest = longest
         self._resync = resync
 
     async def run(self) -> None:
@@ -72,7 +74,7 @@ class Informer:
                 await asyncio.sleep(seconds)
 
     async def _list(self) -> str:
-        objects, version = await self._client.list(self.kind, **self._picked)
+        objects, version = await self._client.list(self.kind, self._scope)
         self._receiver.replace(self.kind, objects, version)
         self.progress = time.monotonic()
         self.synced.set()
@@ -82,8 +84,8 @@ class Informer:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
         until = time.monotonic() + self._resync * random.uniform(0.8, 1.2)
         while (begun := time.monotonic()) < until:
-            seconds = until - begun
-            stream = self._client.watch(self.kind, version, seconds=seconds, **self._picked)
+            seconds = min(self._longest, until - begun)
+            stream = self._client.watch(self.kind, version, self._scope, seconds=seconds)
             async for event, obj in stream:
                 pause.reset()
                 self.progress = time.monotonic()

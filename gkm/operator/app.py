@@ -23,7 +23,7 @@ from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
 from gkm.kube.access import Access, find
-from gkm.kube.client import Client
+from gkm.kube.client import Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 _WORKERS = 4
 _RETRY_SECONDS = 5.0
 _PROBES = "http://0.0.0.0:8080/healthz"
-_AGENT_SELECTOR = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
-_SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
+_AGENTS = Scope(labels="app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent")
+_OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
 
 def main(_arguments: list[str]) -> int:
@@ -87,11 +87,9 @@ class Operator:
         self._lease = Lease(client, *place, self._identity, on_lead=self._all)
         follow = partial(Informer, client, receiver=self._fleet, resync=resync)
         self._informers = [follow(kind) for kind in SURROUNDINGS]
-        self._informers += [follow(kind, selector=_SELECTOR) for kind in CHILDREN]
+        self._informers += [follow(kind, scope=_OURS) for kind in CHILDREN]
         agents = FiledAs(AGENT_POD, self._fleet)
-        self._informers.append(
-            Informer(client, "Pod", agents, resync=resync, selector=_AGENT_SELECTOR)
-        )
+        self._informers.append(Informer(client, "Pod", agents, resync=resync, scope=_AGENTS))
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,

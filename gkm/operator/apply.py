@@ -30,7 +30,7 @@ from gkm.core.actions import (
     Write,
 )
 from gkm.core.view import Cache, Said
-from gkm.kube.client import Client
+from gkm.kube.client import Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.operator.fleet import Fleet, Memory
 
@@ -156,7 +156,7 @@ class Applier:
 
     async def _look_again(self, kind: str, namespace: str, name: str) -> None:
         only = f"metadata.name={name}"  # by list: a right that the operator needs anyway
-        for there in (await self._client.list(kind, namespace, fields=only))[0]:
+        for there in (await self._client.list(kind, Scope(namespace, fields=only)))[0]:
             self._fleet.observe(kind, "MODIFIED", there)
 
     async def _delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
@@ -189,7 +189,7 @@ class Applier:
         await self._patch(VOLUME, "", action.volume, publish.reservation(volume, action))
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
-        pods, _ = await self._client.list("Pod", action.namespace)
+        pods, _ = await self._client.list("Pod", Scope(action.namespace))
         earlier = memory.uses.get(action.uid)
         memory.uses[action.uid] = retire.noted(earlier, pods, action.claim, time.time())
 
@@ -197,7 +197,7 @@ class Applier:
         mine = f"involvedObject.uid={action.uid}"
         earlier, now = memory.said.get(action.uid), time.time()
         try:
-            events, _ = await self._client.list("Event", action.namespace, fields=mine)
+            events, _ = await self._client.list("Event", Scope(action.namespace, fields=mine))
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             # What is only for the explanation must not hold up the copy.
             _log.warning("events of %s/%s: %r", action.namespace, action.name, error)

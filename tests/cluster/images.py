@@ -18,7 +18,7 @@ from tests.cluster import cache, docker
 from tests.cluster.report import ClusterError, Log, step
 
 _REPOSITORY = Path(__file__).parents[2]
-_GKM_INPUTS = ("pyproject.toml", "uv.lock", "gkm")
+_GKM_INPUTS = ("pyproject.toml", "uv.lock", "gkm", "webhook")
 _BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
 _NOT_NEEDED = ("doc", "info", "locale", "man")
 _BASE_SUITE = "bookworm"

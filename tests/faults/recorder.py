@@ -30,7 +30,7 @@ class Admin(Client):
     ) -> Json:
         """Send any request; raises ApiError."""
         media = "application/merge-patch+json" if patch else "application/json"
-        return await self._send(method, where, body=body, media=media)
+        return await self._send(method, where, body=body, headers={"Content-Type": media})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from gkm.api.errors import Retry
 from gkm.core.actions import CheckUse, Create, Delete, DropStaging, Patch, Reserve
 from gkm.core.objects import STAGING, CopyRef, marks
 from gkm.core.view import Use
-from gkm.kube.client import Client
+from gkm.kube.client import Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.operator.apply import Applier, NotLeading, Outdated
 from gkm.operator.fleet import Fleet, Memory
@@ -32,9 +32,10 @@ class Server:
         self.asked.append(f"get {kind}")
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
 
-    async def list(self, kind: str, namespace: str = "", **_: str) -> tuple[list[Json], str]:
+    async def list(self, kind: str, scope: Scope) -> tuple[list[Json], str]:
         self.asked.append(f"list {kind}")
-        found = [o for (k, n, _), o in self.objects.items() if (k, n) == (kind, namespace)]
+        here = (kind, scope.namespace)
+        found = [o for (k, n, _), o in self.objects.items() if (k, n) == here]
         return found, "9"
 
     async def create(self, kind: str, namespace: str, body: Json) -> Json:
