@@ -11,8 +11,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import aiohttp
 import kopf
@@ -29,6 +31,7 @@ from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
 from gkm.oci.settings import RegistrySettings
 from gkm.operator.apply import Applier
+from gkm.operator.certificate import Certificate
 from gkm.operator.controller import Controller
 from gkm.operator.fleet import AGENT_POD, CHILDREN, SURROUNDINGS, FiledAs, Fleet
 from gkm.operator.handlers import register
@@ -76,6 +79,7 @@ class Operator:
 
     def __init__(self, settings: Settings, access: Access, client: Client, resync: float) -> None:
         self._access = access
+        self._namespace = settings.namespace
         self._resync = resync
         self._stop = asyncio.Event()
         self._client = client
@@ -107,7 +111,7 @@ class Operator:
         work = [self._controller.work() for _ in range(_WORKERS)]
         watch = [informer.run() for informer in self._informers]
         async with asyncio.TaskGroup() as group:
-            every = (*work, *watch, self._lease.hold(), self._sweep_for_ever())
+            every = (*work, *watch, self._lease.hold(), self._sweep_for_ever(), *self._others())
             tasks = [group.create_task(part) for part in every]
             await self._kopf()
             for task in tasks:
@@ -116,6 +120,13 @@ class Operator:
             await self._lease.release()
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("the Lease was not given back: %r", error)
+
+    def _others(self) -> list[Coroutine[Any, Any, None]]:
+        """What else runs; a certificate that somebody else makes is nothing to us."""
+        if os.environ.get("GKM_WEBHOOK_CERTIFICATE") == "off":
+            return []
+        keeper = Certificate(self._client, self._namespace, self._lease.valid)
+        return [keeper.keep()]
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
