@@ -10,6 +10,7 @@ from tests.stage import NAMESPACE
 
 Json = dict[str, Any]
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:gkm-operator"
+AGENT = f"system:serviceaccount:{NAMESPACE}:gkm-agent"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -31,9 +32,9 @@ class Ledger:
             entries = [json.loads(line) for line in file if line.endswith(b"\n")]
         return [e for e in entries if e["user"].get("username") == user and "objectRef" in e]
 
-    def writes(self) -> Counter[str]:
-        """The operator's writes by what they are, Lease renewals apart."""
-        found = (e for e in self.requests(OPERATOR) if e["verb"] in WRITES)
+    def writes(self, user: str = OPERATOR) -> Counter[str]:
+        """A user's writes by what they are, Lease renewals apart."""
+        found = (e for e in self.requests(user) if e["verb"] in WRITES)
         names = (f"{e['verb']} {resource(e['objectRef'])}" for e in found)
         return Counter(name for name in names if "leases" not in name)
 
