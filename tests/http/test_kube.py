@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from gkm.api.errors import Rejected, Retry
 from gkm.kube.access import Access
-from gkm.kube.client import Client, path
+from gkm.kube.client import Client, Scope, path
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
@@ -91,6 +91,52 @@ async def test_a_list_is_read_to_its_last_page() -> None:
         found, version = await client.list("Pod")
     assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
     assert version == "10"
+
+
+async def test_a_scope_says_to_the_server_which_objects_and_how_much_of_them() -> None:
+    asked: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request)
+        if "watch" in request.query:
+            event = {"type": "ADDED", "object": pod("a", 2)}
+            return web.Response(text=json.dumps(event) + "\n")
+        return page("a")
+
+    def slim(obj: Json) -> Json:
+        return {"metadata": {"name": obj["metadata"]["name"]}}
+
+    scope = Scope("ns", "a=b", "metadata.name=c", metadata=True, slim=slim)
+    async with client_of(handler) as client:
+        found, version = await client.list("Pod", scope)
+        seen = [event async for event in client.watch("Pod", version, scope)]
+    assert found == [{"metadata": {"name": "a"}}]
+    assert seen == [("ADDED", {"metadata": {"name": "a"}})]
+    for request, kind in zip(
+        asked, ("PartialObjectMetadataList", "PartialObjectMetadata"), strict=True
+    ):
+        assert request.path == "/api/v1/namespaces/ns/pods"
+        assert request.query["labelSelector"] == "a=b"
+        assert request.query["fieldSelector"] == "metadata.name=c"
+        assert request.headers["Accept"] == f"application/json;as={kind};g=meta.k8s.io;v=v1"
+
+
+async def test_no_watch_is_longer_than_the_informer_was_told() -> None:
+    seconds: asyncio.Queue[str] = asyncio.Queue()
+
+    async def handler(request: web.Request) -> web.Response:
+        if "watch" in request.query:
+            seconds.put_nowait(request.query["timeoutSeconds"])
+            return web.Response(text="")
+        return page()
+
+    async with client_of(handler) as client:
+        informer = Informer(client, "Pod", Picture(), resync=600, longest=40)
+        task = asyncio.create_task(informer.run())
+        assert await seconds.get() == "40"
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_what_is_not_there_is_none_and_a_delete_names_the_uid() -> None:

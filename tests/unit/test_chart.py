@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from gkm.api.meta import RESOURCES
-from gkm.api.names import CACHE, CLUSTER_CACHE
+from gkm.api.names import CACHE, CLUSTER_CACHE, LABEL_MUTATION
+from gkm.operator import certificate
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "gkm"
@@ -71,7 +72,7 @@ def test_every_value_has_a_comment() -> None:
 
 
 def test_operator_may_read_secrets_by_name_only_and_make_no_pod() -> None:
-    for rule in rules("clusterrole.yaml") + rules("role.yaml"):
+    for rule in rules("clusterrole.yaml"):
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         if "secrets" in rule["resources"]:
             assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"])
@@ -79,18 +80,55 @@ def test_operator_may_read_secrets_by_name_only_and_make_no_pod() -> None:
             assert set(rule["verbs"]) == {"list", "watch"}
 
 
-def test_operator_writes_leases_in_its_own_namespace_only() -> None:
+def test_operator_writes_leases_and_a_certificate_in_its_own_namespace_only() -> None:
     cluster = {name for rule in rules("clusterrole.yaml") for name in rule["resources"]}
     assert "leases" not in cluster
-    assert {name for rule in rules("role.yaml") for name in rule["resources"]} == {"leases"}
+    own = [(r["resources"], r.get("resourceNames"), set(r["verbs"])) for r in rules("role.yaml")]
+    assert own == [
+        (["leases"], None, {"create"}),
+        (["leases"], ["gkm-operator"], {"get", "patch"}),
+        (["secrets"], None, {"create"}),
+        (["secrets"], [certificate.SECRET], {"get", "patch"}),
+    ]
+
+
+def test_webhook_may_only_look() -> None:
+    may = {
+        name: (rule.get("resourceNames"), set(rule["verbs"]))
+        for rule in rules("webhook-rbac.yaml")
+        for name in rule["resources"]
+    }
+    looking = (None, {"list", "watch"})
+    assert may == {
+        "gkmcaches": looking,
+        "clustergkmcaches": looking,
+        "persistentvolumeclaims": looking,
+        "nodes": looking,
+        "secrets": ([certificate.SECRET], {"list", "watch"}),
+    }
+
+
+def test_only_pods_that_ask_for_it_depend_on_the_webhook() -> None:
+    text = TEMPLATES["webhook-configuration.yaml"].replace("{{ .Release.Namespace }}", "own")
+    plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
+    config = yaml.safe_load(plain)
+    assert config["metadata"]["name"] == certificate.CONFIGURATION
+    (hook,) = config["webhooks"]
+    assert hook["objectSelector"] == {"matchLabels": {LABEL_MUTATION: "true"}}
+    (elsewhere,) = hook["namespaceSelector"]["matchExpressions"]
+    assert (elsewhere["operator"], elsewhere["values"]) == ("NotIn", ["kube-system", "own"])
+    assert (hook["failurePolicy"], hook["reinvocationPolicy"]) == ("Fail", "IfNeeded")
+    assert hook["timeoutSeconds"] <= 10
+    # What helm never wrote it does not take away: the authority survives an upgrade.
+    assert "caBundle" not in hook["clientConfig"]
 
 
 def test_every_rule_says_which_files_need_it() -> None:
-    for name in ("clusterrole.yaml", "role.yaml"):
+    for name in ("clusterrole.yaml", "role.yaml", "webhook-rbac.yaml"):
         blocks = re.findall(r"((?:^  #.*\n)*)^  - apiGroups:", TEMPLATES[name], re.MULTILINE)
         assert len(blocks) == len(rules(name))
         assert all(blocks)
-        for path in re.findall(r"gkm/[\w/]+\.py", "".join(blocks)):
+        for path in re.findall(r"(?:gkm|webhook)/[\w/]+\.py", "".join(blocks)):
             assert (ROOT / path).is_file(), path
 
 
@@ -105,8 +143,7 @@ def test_operator_reads_no_more_than_this() -> None:
     assert reading["storageclasses"] == {"list", "watch"}
     assert reading["events"] == {"list"}
     assert reading["secrets"] == {"get"}
-    verbs = [(rule.get("resourceNames"), set(rule["verbs"])) for rule in rules("role.yaml")]
-    assert verbs == [(None, {"create"}), (["gkm-operator"], {"get", "patch"})]
+    assert reading["mutatingwebhookconfigurations"] == {"get"}
 
 
 def test_operator_may_write_exactly_this() -> None:
@@ -127,11 +164,13 @@ def test_operator_may_write_exactly_this() -> None:
         "persistentvolumes": volumes,
         "jobs": {"create", "delete"},
         "events": {"create"},
+        "mutatingwebhookconfigurations": {"patch"},
     }
 
 
 def test_crds_named_in_rbac_are_ours() -> None:
-    (names,) = (r["resourceNames"] for r in rules("clusterrole.yaml") if "resourceNames" in r)
+    names, hooks = (r["resourceNames"] for r in rules("clusterrole.yaml") if "resourceNames" in r)
+    assert hooks == [certificate.CONFIGURATION]
     assert sorted(names) == sorted(RESOURCES[kind].crd_name for kind in (CACHE, CLUSTER_CACHE))
 
 
@@ -148,4 +187,11 @@ def test_operator_gets_its_whole_environment() -> None:
         "GKM_NAMESPACE",
         "GKM_REGISTRY",
         "GKM_RESYNC_SECONDS",
+        "GKM_WEBHOOK_CERTIFICATE",
     ]
+
+
+def test_webhook_gets_its_whole_environment() -> None:
+    found = re.findall(r"- name: (GKM_\w+)", TEMPLATES["webhook-deployment.yaml"])
+    read = re.findall(r"\"(GKM_\w+)\"", (ROOT / "webhook" / "app.py").read_text())
+    assert sorted(found) == sorted(read)

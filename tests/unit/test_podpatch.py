@@ -230,9 +230,9 @@ def test_each_container_gets_what_it_asked_for() -> None:
 
 
 def test_a_layer_elsewhere_is_also_where_the_rewritten_paths_lead() -> None:
-    result = patched(pod(mounts=[{"name": "data", "mountPath": "/home/user/.triton/"}]))
+    result = patched(pod(mounts=[{"name": "data", "mountPath": "/home/.triton/"}]))
     assert mounts_of(result) == [
-        ("gkm-layer-0", "/home/user/.triton/", False),
+        ("gkm-layer-0", "/home/.triton/", False),
         ("gkm-layer-0", "/cache", False),
         ("data", "/run/gkm/data", True),
     ]
@@ -370,8 +370,7 @@ def without_ours(what: Json) -> Json:
     spec["initContainers"] = [c for c in inits if not c["name"].startswith("gkm-layer-")]
     for container in (*spec["containers"], *spec["initContainers"]):
         mounts = container.pop("volumeMounts", [])
-        added = ("/cache", "/run/gkm/data", "/run/gkm/more", "/run/gkm/a/b", "/run/gkm/~x")
-        kept = [m for m in mounts if m["mountPath"] not in added]
+        kept = [m for m in mounts if not m["mountPath"].startswith(("/cache", "/run/gkm/"))]
         container["volumeMounts"] = [{k: v for k, v in m.items() if k != "name"} for m in kept]
         env = container.pop("env", [])
         container["env"] = [e for e in env if e != {"name": "A", "value": "/cache"}]

@@ -1,16 +1,17 @@
-{{- /* Labels of everything in this chart. */}}
+{{- /* Labels of everything in this chart; takes the context and the component. */}}
 {{- define "gkm.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "gkm.operatorLabels" . }}
+{{- $root := first . -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{ include "gkm.selectorLabels" . }}
 {{- end }}
 
-{{- /* Labels by which the operator's pods are found. */}}
-{{- define "gkm.operatorLabels" -}}
+{{- /* Labels by which a component's pods are found; takes the context and the component. */}}
+{{- define "gkm.selectorLabels" -}}
 app.kubernetes.io/name: gkm
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: operator
+app.kubernetes.io/instance: {{ (first .).Release.Name }}
+app.kubernetes.io/component: {{ last . }}
 {{- end }}
 
 {{- /* What runs before `helm uninstall` takes anything away; it stays if it fails, for its log. */}}
