@@ -21,7 +21,6 @@ _log = logging.getLogger(__name__)
 
 CLAIM: Final = "PersistentVolumeClaim"
 NODE: Final = "Node"
-_HOSTNAME: Final = "kubernetes.io/hostname"
 _KEPT: Final = (
     "name",
     "namespace",
@@ -134,7 +133,7 @@ class Picture:
     def _node(self, _kind: str, obj: Json, gone: bool) -> None:
         meta = obj["metadata"]
         name: str = meta["name"]
-        host = (meta.get("labels") or {}).get(_HOSTNAME, name)
+        host = (meta.get("labels") or {}).get(names.LABEL_HOSTNAME, name)
         if gone:
             self._nodes.pop(name, None)
             self._hosts.pop(host, None)

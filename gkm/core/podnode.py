@@ -1,12 +1,11 @@
 """On which node a pod will run, if that is settled before the scheduler sees it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
+
+from gkm.api import names
 
 Json = dict[str, Any]
-
-_HOSTNAME: Final = "kubernetes.io/hostname"
-"""Kubernetes' own label on nodes."""
 
 
 def node_of(spec: Json, hosts: Mapping[str, str]) -> str:
@@ -15,7 +14,7 @@ def node_of(spec: Json, hosts: Mapping[str, str]) -> str:
     ``hosts`` are the nodes' names by their hostname label. DaemonSets pin their pods by required
     affinity, people write ``nodeName`` or a selector.
     """
-    selected: str = (spec.get("nodeSelector") or {}).get(_HOSTNAME, "")
+    selected: str = (spec.get("nodeSelector") or {}).get(names.LABEL_HOSTNAME, "")
     return _pinned(spec) or spec.get("nodeName") or hosts.get(selected, selected)
 
 
