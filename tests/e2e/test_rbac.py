@@ -40,10 +40,14 @@ def granted(stage: Stage, *role: str) -> set[Right]:
 
 
 @pytest.mark.usefixtures("whole_suite")
-def test_the_operator_holds_exactly_the_rights_that_it_used(stage: Stage, log: Path) -> None:
-    rights = granted(stage, "clusterrole", "gkm-operator")
-    rights |= granted(stage, "role", "gkm-operator", "-n", NAMESPACE)
-    seen = used(log, OPERATOR)
+@pytest.mark.parametrize("program", ["operator", "webhook", "agent"])
+def test_a_program_holds_exactly_the_rights_that_it_used(
+    stage: Stage, log: Path, program: str
+) -> None:
+    rights = granted(stage, "clusterrole", f"gkm-{program}")
+    if program != "agent":
+        rights |= granted(stage, "role", f"gkm-{program}", "-n", NAMESPACE)
+    seen = used(log, f"system:serviceaccount:{NAMESPACE}:gkm-{program}")
     assert sorted(rights - seen) == []
     assert sorted(seen - rights) == []
 
