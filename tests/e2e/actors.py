@@ -109,7 +109,10 @@ class Actors:
             raise AssertionError(f"{error}; status: {json.dumps(found)}") from None
 
     def pod(self, namespace: str, name: str, claim: str, command: list[str], **spec: Any) -> None:
-        """Start a pod of GKM's image that mounts ``claim`` at /cache and runs Python."""
+        """Start a pod of GKM's image that mounts ``claim`` at /cache and runs Python.
+
+        ``spec`` takes the place of parts of the pod's, but for ``labels``, which are the pod's own.
+        """
         container = {
             "name": "main",
             "image": self.stage.gkm_image,
@@ -129,7 +132,8 @@ class Actors:
             "containers": [container],
             "volumes": [{"name": "cache", "persistentVolumeClaim": {"claimName": claim}}],
         } | spec
-        meta = {"name": name, "namespace": namespace}
+        labels = body.pop("labels", {})
+        meta = {"name": name, "namespace": namespace, "labels": labels}
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": body})
 
     def wait_pod(self, namespace: str, name: str, *phases: str) -> str:

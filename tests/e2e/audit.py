@@ -10,6 +10,7 @@ from tests.stage import NAMESPACE
 
 Json = dict[str, Any]
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:gkm-operator"
+WEBHOOK = f"system:serviceaccount:{NAMESPACE}:gkm-webhook"
 AGENT = f"system:serviceaccount:{NAMESPACE}:gkm-agent"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 

@@ -3,15 +3,17 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gkm.api.names import LABEL_MUTATION
 from gkm.core.observe import POD_PATIENCE
 from tests import stage as staging
 from tests.e2e.actors import VOLUMES, Actors, eventually
-from tests.e2e.audit import Ledger
+from tests.e2e.audit import AGENT, OPERATOR, WEBHOOK, Ledger
+from tests.e2e.test_per_node import nodes
 from tests.stage import NAMESPACE, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
@@ -90,6 +92,80 @@ def test_a_copy_takes_exactly_these_writes_to_come_and_to_go(
     check("deletion", ledger, deleted, MOST[volumes][1], began)
 
 
+PER_NODE = Counter(
+    {
+        "create persistentvolumes": 1,
+        "create persistentvolumeclaims": 2,
+        "create jobs": 1,
+        "patch persistentvolumes": 1,
+        "delete jobs": 1,
+        "delete persistentvolumeclaims": 1,
+    }
+)
+REPORTED = Counter({"create gkmcachenodes": 1, "patch gkmcachenodes/status": 2})
+"""Of each node: what the operator writes, and what its agent does."""
+
+
+def test_a_copy_on_each_node_takes_exactly_these_writes(
+    actors: Actors, stage: Stage, log: Path
+) -> None:
+    here, count = actors.namespace("each"), len(nodes(stage))
+    ledger = Ledger.from_now(log)
+    actors.cache(here, "kernels", accessModes=["ReadWriteOnce"])
+    counts = f"{count} copies"
+    eventually(counts, lambda: f"{count} of {count}" in _message(actors, here))
+    time.sleep(3)
+    written, reported = ledger.writes(), ledger.writes(AGENT)
+    print(f"operator: {dict(written)}; agents: {dict(reported)}")
+    status, events = written.pop(STATUS), written.pop(EVENTS, 0)
+    nudges = written.pop(NUDGE, 0)
+    of_all = Counter({"patch gkmcaches": 1})
+    assert written - of_all == Counter({what: n * count for what, n in PER_NODE.items()})
+    assert reported == Counter({what: n * count for what, n in REPORTED.items()})
+    assert 2 <= status <= 2 + 2 * count
+    assert nudges + events <= 3
+
+
+def _message(actors: Actors, namespace: str) -> str:
+    return str(actors.ready("gkmcache", namespace, "kernels")["message"])
+
+
+def test_a_pod_that_starts_or_stops_costs_one_write_of_each(
+    actors: Actors, stage: Stage, log: Path
+) -> None:
+    here, node = actors.namespace("users"), nodes(stage)[0]
+    actors.cache(here, "kernels", accessModes=["ReadWriteOnce"])
+    actors.wait_ready("gkmcache", here, "kernels")
+    time.sleep(5)
+    _costs_one_of_each(actors, log, here, "Running", lambda: _use(actors, here, node))
+    _costs_one_of_each(actors, log, here, "Extracted", lambda: actors.delete("pod", here, "user"))
+
+
+def _costs_one_of_each(
+    actors: Actors, log: Path, namespace: str, reason: str, change: Callable[[], None]
+) -> None:
+    ledger = Ledger.from_now(log)
+    change()
+
+    def shown() -> bool:
+        return bool(actors.ready("gkmcache", namespace, "kernels")["reason"] == reason)
+
+    eventually(reason, shown)
+    time.sleep(3)
+    written, reported = ledger.writes(), ledger.writes(AGENT)
+    print(f"{reason}: operator {dict(written)}, agent {dict(reported)}")
+    written.pop(EVENTS, 0)
+    assert written == Counter({STATUS: 1})
+    assert reported == Counter({"patch gkmcachenodes/status": 1})
+
+
+def _use(actors: Actors, namespace: str, node: str) -> None:
+    command = ["/opt/gkm/bin/python", "-c", "import time; time.sleep(600)"]
+    labels = {LABEL_MUTATION: "true"}
+    actors.pod(namespace, "user", "kernels", command, labels=labels, nodeName=node)
+    actors.wait_pod(namespace, "user", "Running")
+
+
 @pytest.fixture
 def looking_often(stage: Stage) -> Iterator[None]:
     """GKM installed so that it sweeps, lists and watches anew every ten seconds."""
@@ -105,21 +181,29 @@ def test_nothing_is_written_while_nothing_changes_nor_on_a_restart(
     here = actors.namespace("quiet")
     for volumes, storage in VOLUMES.items():
         actors.cache(here, volumes.replace(" ", "-").lower(), **storage)
+    actors.cache(here, "per-node", accessModes=["ReadWriteOnce"])
     for _, namespace, name in actors.caches:
         actors.wait_ready("gkmcache", namespace, name)
     time.sleep(2)
     idle = Ledger.from_now(log)
     time.sleep(IDLE_SECONDS)
-    assert idle.writes() == Counter()
+    assert _all_writes(idle) == {}
     restart = Ledger.from_now(log)
-    deployment = ("-n", NAMESPACE, "deployment/gkm-operator")
-    stage.kubectl("rollout", "restart", *deployment)
-    stage.kubectl("rollout", "status", *deployment, "--timeout=120s")
+    for program in ("deployment/gkm-operator", "deployment/gkm-webhook", "daemonset/gkm-agent"):
+        stage.kubectl("rollout", "restart", "-n", NAMESPACE, program)
+    for program in ("deployment/gkm-operator", "deployment/gkm-webhook", "daemonset/gkm-agent"):
+        stage.kubectl("rollout", "status", "-n", NAMESPACE, program, "--timeout=120s")
     eventually("a replica of the new ones leads", lambda: _leads(stage))
     time.sleep(IDLE_SECONDS / 3)
-    assert restart.writes() == Counter()
+    assert _all_writes(restart) == {}
     actors.cache(here, "other")
     actors.wait_ready("gkmcache", here, "other")
+
+
+def _all_writes(ledger: Ledger) -> dict[str, Counter[str]]:
+    """Who wrote what."""
+    found = {user: ledger.writes(user) for user in (OPERATOR, AGENT, WEBHOOK)}
+    return {user: writes for user, writes in found.items() if writes}
 
 
 def _leads(stage: Stage) -> bool:
