@@ -136,7 +136,15 @@ def test_node_status_comes_back_as_it_was_written() -> None:
     gpus = {"gpuType": "MI210", "driverVersion": "6.12", "backend": "hip", "arch": "gfx90a"}
     status = {
         "nodeName": "n1",
-        "counts": {"nodeInUseCnt": 1},
+        "counts": {
+            "nodeInUseCnt": 1,
+            "nodeNotInUseCnt": 0,
+            "nodeErrorCnt": 0,
+            "podRunningCnt": 1,
+            "podDeletingCnt": 0,
+            "podOutdatedCnt": 0,
+        },
+        "gpuMessage": "",
         "gpus": [{**gpus, "warpSize": 64, "ids": [0, 1]}],
         "caches": {"vector-add": {"sha256:" + "c" * 64: entry}},
     }
