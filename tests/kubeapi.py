@@ -49,6 +49,8 @@ class KubeApi:
         self.bodies: list[Json] = []
         self.down = False
         self.terminating: set[str] = set()
+        self.unknown: set[str] = set()
+        """Fields of a status that are not kept, as with CRDs of an earlier version."""
         self._version = itertools.count(1)
         self._last = 0
         self._history: list[tuple[int, str, Json, str]] = []
@@ -123,7 +125,9 @@ class KubeApi:
         fence = body.get("metadata", {}).get("resourceVersion")
         if fence not in (None, known["metadata"]["resourceVersion"]):
             return _refusal(409, "Conflict")
-        return web.json_response(self.put(key[0], merged(known, body)))
+        new = merged(known, body)
+        kept = {k: v for k, v in new.get("status", {}).items() if k not in self.unknown}
+        return web.json_response(self.put(key[0], new | {"status": kept}))
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         reply = web.StreamResponse()

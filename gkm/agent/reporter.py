@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 import aiohttp
 
 from gkm.agent.picture import Picture
-from gkm.agent.steps import Create, Delete, Step, kind_of, steps
+from gkm.agent.steps import Create, Delete, Step, Write, kind_of, steps
+from gkm.api.errors import Retry
+from gkm.core.mergepatch import difference
 from gkm.core.nodereport import CLUSTER, Look, report
 from gkm.core.nodeview import ThisNode
 from gkm.kube.client import Client
@@ -109,7 +111,7 @@ class Reporter:
             return due
         try:
             await self._write(name, place, step)
-        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (ApiError, Retry, aiohttp.ClientError, TimeoutError, OSError) as error:
             asked = (error.after or 0.0) if isinstance(error, ApiError) else 0.0
             seconds = max(asked, pace.pause.next())
             _log.warning("%s: %r; again in %.1f s", _name(place), error, seconds)
@@ -133,6 +135,9 @@ class Reporter:
         else:
             answer = await self._client.patch(kind, place, name, step.patch, "status")
         self._picture.observe(kind, "MODIFIED", answer)
+        if isinstance(step, Write) and difference(answer.get("status") or {}, step.status):
+            # Else it would be written again at once, and for ever.
+            raise Retry("NotKept", "a part of the report is not kept: are GKM's CRDs up to date?")
         _log.info("%s: %s", _name(place), "created" if isinstance(step, Create) else "reported")
 
 

@@ -27,9 +27,10 @@ class Create:
 
 @dataclass(frozen=True)
 class Write:
-    """The status differs; ``removes``: it only takes entries away."""
+    """The status differs from ``status``; ``removes``: only because entries are to go."""
 
     patch: Json
+    status: Json
     removes: bool
 
 
@@ -74,13 +75,12 @@ def _step(
         return Delete(own, removes=wanted is None)
     old = read(own.status)
     new = stamped(wanted, old, now)
-    patch = difference(
-        own.status, new.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    )
+    status = new.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    patch = difference(own.status, status)
     if not patch:
         return None
     fence = {"metadata": {"resourceVersion": own.version}}
-    return Write(fence | {"status": patch}, removes=_removes(new, old))
+    return Write(fence | {"status": patch}, status, removes=_removes(new, old))
 
 
 def _body(node: ThisNode, place: str) -> Json:

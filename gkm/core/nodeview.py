@@ -4,6 +4,7 @@ Like ``core.view`` for the operator: what the report does not depend on is left 
 equal values mean that there is nothing new to say.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ Json = dict[str, Any]
 OUTDATED = "Outdated"
 DELETING = "Deleting"
 _OVER = ("Succeeded", "Failed")
+_LONGEST_NAME = 63
+_DIGEST = re.compile(r"[a-z0-9]{1,16}:[0-9a-f]{32,128}")
+"""Both bound what a claim that somebody else made can add to a report."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,10 @@ def claim(obj: Json) -> NodeClaim | None:
     meta, annotations = obj["metadata"], _annotations(obj)
     labels = meta.get("labels") or {}
     key = CacheKey.parse(annotations.get(names.ANNOTATION_CACHE, ""))
-    digest, role = annotations.get(names.ANNOTATION_DIGEST), labels.get(names.LABEL_ROLE)
-    if key is None or not digest or role not in (STAGING, SERVING):
+    digest, role = annotations.get(names.ANNOTATION_DIGEST, ""), labels.get(names.LABEL_ROLE)
+    if key is None or role not in (STAGING, SERVING):
+        return None
+    if len(key.name) > _LONGEST_NAME or not _DIGEST.fullmatch(digest):
         return None
     if key.namespace != (meta["namespace"] if key.kind == CACHE else ""):
         return None

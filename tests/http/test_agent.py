@@ -266,6 +266,18 @@ async def test_an_object_that_somebody_else_changed_is_put_right() -> None:
         )
 
 
+async def test_a_report_that_is_not_kept_is_not_written_again_and_again() -> None:
+    api = KubeApi()
+    api.unknown.add("gpus")
+    api.put(NODES, node())
+    async with agent_of(api) as agent:
+        await asyncio.sleep(2)
+        assert 2 <= len(api.writes) <= 8
+        assert not agent.reporter.reported.is_set()
+        api.unknown.clear()
+        await agent.reporter.reported.wait()
+
+
 async def test_simulated_gpus_are_followed_and_a_mistake_in_them_is_said() -> None:
     api = KubeApi()
     api.put(NODES, node())

@@ -275,6 +275,8 @@ def test_a_claim_counts_only_where_and_as_gkm_would_have_made_it() -> None:
     assert nodeview.claim(a_claim(namespace="other")) is None
     assert nodeview.claim(a_claim(labels={names.LABEL_ROLE: "reclaim"})) is None
     assert nodeview.claim(a_claim(annotations={})) is None
+    marks = {names.ANNOTATION_CACHE: str(KEY), names.ANNOTATION_DIGEST: "sha256:" + "a" * 100_000}
+    assert nodeview.claim(a_claim(annotations=marks)) is None
 
 
 def test_a_claim_that_is_being_deleted_says_so() -> None:
