@@ -93,6 +93,14 @@ bench-cluster: deps $(KERNELS) ## Measure how long Caches take on a real cluster
 	$(RUN) python -m tests.cluster image
 	$(RUN) python -m tests.bench.cluster $(BENCH_ARGS)
 
+.PHONY: bench-webhook
+bench-webhook: $(VENV) ## Measure what a review costs: our webhook, kopf's, and one in Go (BENCH_ARGS="--runs 5")
+	$(RUN) python -m tests.bench.webhook $(BENCH_ARGS)
+
+.PHONY: fuzz-webhook
+fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
+	$(RUN) python -m tests.reviews 100000
+
 .PHONY: demo
 demo: deps $(KERNELS) ## Start a cluster, install GKM, bring a real Triton cache to a pod: HIT or MISS
 	$(RUN) python -m tests.demo up

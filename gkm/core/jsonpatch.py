@@ -19,35 +19,36 @@ def diff(old: Any, new: Any, path: str = "") -> list[Json]:
 
 
 def _members(old: Json, new: Json, path: str) -> list[Json]:
-    found: list[Json] = [
-        {"op": "remove", "path": f"{path}/{_escaped(key)}"} for key in old if key not in new
-    ]
+    found: list[Json] = []
+    if not old.keys() <= new.keys():
+        gone = [key for key in old if key not in new]
+        found += [{"op": "remove", "path": f"{path}/{_escaped(key)}"} for key in gone]
     for key, value in new.items():
-        where = f"{path}/{_escaped(key)}"
-        if key in old:
-            found += diff(old[key], value, where)
-        else:
-            found.append({"op": "add", "path": where, "value": value})
+        if key not in old:
+            found.append({"op": "add", "path": f"{path}/{_escaped(key)}", "value": value})
+        elif old[key] is not value:
+            found += diff(old[key], value, f"{path}/{_escaped(key)}")
     return found
 
 
 def _items(old: list[Any], new: list[Any], path: str) -> list[Json]:
-    """Items are told apart by path or name where those are unique, else by their places.
+    """Where there are more than before, items are told apart by path or name if those are unique.
 
     So what was put before an item is an addition, and not a change of every item behind it.
     """
-    before, after = _keys(old), _keys(new)
-    known = set(before)
-    if [key for key in after if key in known] != before:
-        after = list(range(len(new)))
-        known = set(range(len(old)))
-    rest = iter(old)
+    before, after = list[Any](range(len(old))), list[Any](range(len(new)))
+    if len(new) > len(old):
+        named, names = _keys(old), _keys(new)
+        same = set(named)
+        if [key for key in names if key in same] == named:
+            before, after = named, names
+    known, rest = set(before), iter(old)
     found: list[Json] = []
     for place, (key, item) in enumerate(zip(after, new, strict=True)):
-        if key in known:
-            found += diff(next(rest), item, f"{path}/{place}")
-        else:
+        if key not in known:
             found.append({"op": "add", "path": f"{path}/{place}", "value": item})
+        elif (earlier := next(rest)) is not item:
+            found += diff(earlier, item, f"{path}/{place}")
     return found
 
 

@@ -1,0 +1,3 @@
+module gkm/bench/webhook
+
+go 1.22
