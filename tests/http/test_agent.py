@@ -29,7 +29,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same order of pauses, ten times shorter."""
     monkeypatch.setattr("gkm.agent.reporter._SETTLE", 0.03)
     monkeypatch.setattr("gkm.agent.reporter._BETWEEN", 0.1)
-    monkeypatch.setattr("gkm.agent.reporter._REMOVAL", 0.5)
+    monkeypatch.setattr("gkm.agent.reporter._REMOVAL", 1.0)
     monkeypatch.setattr("gkm.kube.informer._FIRST_PAUSE", 0.05)
     monkeypatch.setattr("gkm.kube.informer._SHORTEST_WATCH", 0.02)
 
@@ -86,7 +86,7 @@ async def until(what: Callable[[], object], seconds: float = 8.0) -> None:
             await asyncio.sleep(0.01)
 
 
-async def quiet(api: KubeApi, seconds: float = 0.8) -> None:
+async def quiet(api: KubeApi, seconds: float = 0.6) -> None:
     """Wait until nothing was written for a while."""
     count = -1
     while count != len(api.writes):
