@@ -12,6 +12,7 @@ from typing import Any, Final
 from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.core import nodeview
 from gkm.core.nodeview import NodeClaim, NodePod, ThisNode
+from gkm.kube.informer import newer
 
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -98,14 +99,6 @@ class Picture:
             self._items[kind][uid] = new
         if old != new:
             self._changed(kind)
-
-
-def newer(version: str, than: str) -> bool:
-    """Whether one resourceVersion is later than another of the same kind."""
-    try:
-        return int(version) > int(than)
-    except ValueError:
-        return version != than
 
 
 def _own(obj: Json) -> Own:

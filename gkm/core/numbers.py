@@ -26,9 +26,10 @@ def counts(
     if any(not one.node and one.state.word in SERVING for one in states):
         serving = meant  # one volume for all of them
     failed = {one.node for one in states if one.node and one.state.word == explain.ERROR}
-    used = {node for node, entry in view.entries if entry.pods}
+    entries = known_entries(view)
+    used = {node for node, entry in entries if entry.pods}
     pods = dict.fromkeys((explain.RUNNING, explain.OUTDATED, explain.DELETING), 0)
-    for _, entry in view.entries:
+    for _, entry in entries:
         pods[_word(view, pin, entry)] += entry.pods
     return Counts(
         node_cnt=len(meant),
@@ -39,6 +40,12 @@ def counts(
         pod_deleting_cnt=pods[explain.DELETING],
         pod_outdated_cnt=pods[explain.OUTDATED],
     )
+
+
+def known_entries(view: View) -> list[tuple[str, Entry]]:
+    """What agents say of claims that are this Cache's: anybody may make claims that look alike."""
+    ours = {(claim.namespace, claim.name) for claim in view.claims}
+    return [pair for pair in view.entries if (pair[1].namespace, pair[1].claim) in ours]
 
 
 def _word(view: View, pin: Pin, entry: Entry) -> str:

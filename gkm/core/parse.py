@@ -10,9 +10,8 @@ from typing import Any, TypedDict
 
 from gkm.api import names
 from gkm.api.cache import CacheSpec, CacheStatus
-from gkm.api.cachenode import CacheNodeStatus, GpuGroup
 from gkm.api.names import CacheKey
-from gkm.core.gpu import Gpu
+from gkm.core import nodegpus, nodereport
 from gkm.core.outcome import Outcome
 from gkm.core.view import (
     AgentPod,
@@ -78,17 +77,16 @@ def node(obj: Json) -> Node:
 
 def report(obj: Json) -> Report:
     """Read a CacheNode of either kind."""
-    meta, status = obj["metadata"], CacheNodeStatus.model_validate(obj.get("status") or {})
+    meta, status = obj["metadata"], nodereport.read(_status(obj))
     owners = (o["uid"] for o in meta.get("ownerReferences") or () if o["kind"] == "Node")
     namespace = meta.get("namespace", "")
-    looked = bool(status.node_name) and not namespace
     return Report(
         meta["name"],
         meta["uid"],
         meta["resourceVersion"],
         namespace,
         node_uid=next(owners, ""),
-        gpus=tuple(g for group in status.gpus for g in _gpus(group)) if looked else None,
+        gpus=None if namespace else nodegpus.reported(status),
         entries=tuple(
             Entry(cache, digest, said.namespace, said.claim, said.phase, said.pods)
             for cache, digests in sorted(status.caches.items())
@@ -239,11 +237,6 @@ def _node_trouble(status: Json) -> str:
     if conditions.get("Ready") != "True":
         return "NotReady"
     return next((t for t, s in conditions.items() if t.endswith("Pressure") and s == "True"), "")
-
-
-def _gpus(group: GpuGroup) -> list[Gpu]:
-    made = (group.backend, group.arch, group.warp_size, group.gpu_type, group.driver_version)
-    return [Gpu(number, *made) for number in group.ids]
 
 
 def _reachable_from(spec: Json) -> str:

@@ -9,7 +9,7 @@ from gkm.core import explain, rollup
 from gkm.core.copy import Phase
 from gkm.core.explain import State
 from gkm.core.judge import Judged, goal
-from gkm.core.numbers import counts
+from gkm.core.numbers import counts, known_entries
 from gkm.core.pin import Pin
 from gkm.core.retry import telling
 from gkm.core.rollup import Place
@@ -49,7 +49,8 @@ class Scene:
                 if one.phase is Phase.RETIRING and one.copy.ref.place not in here
             ]
         numbers = counts(self.view, self.pin, self.nodes, states)
-        used = frozenset(entry.namespace for _, entry in self.view.entries if entry.pods)
+        entries = known_entries(self.view)
+        used = frozenset(entry.namespace for _, entry in entries if entry.pods)
         return rollup.Report(
             self.pin, states, leaving, numbers, used, self._no_node(), self._silent()
         )

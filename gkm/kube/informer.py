@@ -33,6 +33,14 @@ class Receiver(Protocol):
         """Take one change: ADDED, MODIFIED or DELETED."""
 
 
+def newer(version: str, than: str) -> bool:
+    """Whether one resourceVersion is later than another of the same kind."""
+    try:
+        return int(version) > int(than)
+    except ValueError:
+        return version != than
+
+
 class Informer:
     """Feeds a receiver with one kind, or only with what of it is in ``scope``.
 

@@ -17,6 +17,7 @@ from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core import parse
 from gkm.core.image import ImageFacts
 from gkm.core.view import Cache, Claim, Job, JobPod, Said, Trouble, Use, View, Volume
+from gkm.kube.informer import newer
 from gkm.operator.slots import Slots
 from gkm.operator.surroundings import Surroundings, Thing
 
@@ -103,7 +104,7 @@ class Fleet:
         listed = {obj["metadata"]["uid"] for obj in objects}
         known = list(self._items[kind].items())
         for uid, item in known:
-            if uid not in listed and not _newer(item.version, version):
+            if uid not in listed and not newer(item.version, version):
                 self._forget(kind, uid)
         for obj in objects:
             self.observe(kind, "MODIFIED", obj)
@@ -124,7 +125,7 @@ class Fleet:
         if _over(new):
             self._forget(kind, meta["uid"])
             return
-        if old is not None and not _newer(new.version, old.version):
+        if old is not None and not newer(new.version, old.version):
             return
         if old is not None and _owner(old) != _owner(new):
             self._drop(kind, new.uid)
@@ -284,11 +285,3 @@ def _owner(item: Item) -> CacheKey | None:
 def _over(item: Item) -> bool:
     """Whether this is a Cache's last state: the API server dropped it with its last finalizer."""
     return isinstance(item, Cache) and item.deleting and not item.finalizers
-
-
-def _newer(version: str, than: str) -> bool:
-    """Whether one resourceVersion is later than another of the same object."""
-    try:
-        return int(version) > int(than)
-    except ValueError:
-        return version != than

@@ -367,8 +367,9 @@ def test_as_many_extractions_begin_as_there_are_slots_and_the_rest_says_that_it_
 def test_pods_and_nodes_are_counted_as_agents_report_them_each_for_its_own_cache() -> None:
     here = served("n1", "n2")
     entry = Entry("kernels", DIGEST, "a", waiting("n1"), "Running", 3)
-    older = replace(entry, digest=OTHER, claim="kernels-old", phase="Outdated", pods=1)
-    here.entries = (("n1", entry), ("n2", older))
+    older = replace(entry, digest=OTHER, claim=waiting("n2"), phase="Outdated", pods=1)
+    forged = replace(entry, claim="looks-alike", pods=50)
+    here.entries = (("n1", entry), ("n1", forged), ("n2", older))
     here.settle()
     counts = here.status["counts"]
     assert (counts["nodeInUseCnt"], counts["nodeNotInUseCnt"]) == (2, 0)
