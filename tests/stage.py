@@ -114,10 +114,11 @@ def set_apart(stage: Stage) -> None:
     """Give the last of three or more nodes other GPUs, and a label and taint that say so."""
     found = stage.kubectl("get", "nodes", "-o", "name").split()
     if len(found) > 2:
+        last = found[-1].removeprefix("node/")
         gpus = "gkm.io/simulated-gpus=type=MI300X,driver=6.12.12,count=2"
-        stage.kubectl("annotate", "--overwrite", found[-1], gpus)
-        stage.kubectl("label", "--overwrite", found[-1], "example.com/gpus=amd")
-        stage.kubectl("taint", "--overwrite", found[-1], "example.com/gpus=amd:NoSchedule")
+        stage.kubectl("annotate", "--overwrite", "node", last, gpus)
+        stage.kubectl("label", "--overwrite", "node", last, "example.com/gpus=amd")
+        stage.kubectl("taint", "--overwrite", "node", last, "example.com/gpus=amd:NoSchedule")
 
 
 def workload_image(log: Log) -> str:
