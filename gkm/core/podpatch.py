@@ -21,7 +21,7 @@ _HASH: Final = 13
 """Length of what ends a per-node claim's name."""
 _PARTS: Final = ("initContainers", "containers", "ephemeralContainers")
 _MOST: Final = 20_000
-"""Caches times mounts: the work grows with it while others wait, here to half a second."""
+"""Caches times mounts: the work grows with it while others wait, here to a tenth of a second."""
 
 
 @dataclass(frozen=True)
