@@ -19,8 +19,9 @@ Json = dict[str, Any]
 
 _HASH: Final = 13
 """Length of what ends a per-node claim's name."""
-_MOST: Final = 32
-"""Caches of one pod: the work grows with this times the number of mounts."""
+_PARTS: Final = ("initContainers", "containers", "ephemeralContainers")
+_MOST: Final = 20_000
+"""Caches times mounts: the work grows with it while others wait, here to a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def _shares(pod: Json, spec: Json, namespace: str, known: Known) -> list[Share]:
     found = _caches(pod, spec, namespace, known)
     if not found:
         raise _no_cache(spec, namespace)
-    if len(found) > _MOST:
-        raise Rejected("TooMany", f"{len(found)} volumes of the pod are caches, above {_MOST}")
+    if len(found) * (len(found) + _size(spec)) > _MOST:
+        raise Rejected("TooLarge", "the pod has too many caches, containers, mounts and variables")
     for cache in found.values():
         if cache.deleting:
             raise Rejected(
@@ -155,7 +156,7 @@ def _patched(spec: Json, shares: list[Share], program: Program) -> Json:
     claims = {share.volume: share.claim for share in shares}
     ours = {share.layer for share in shares} & set(layers(spec).values())
     new = {"volumes": [_claiming(volume, claims) for volume in spec.get("volumes") or ()]}
-    for part in ("initContainers", "containers", "ephemeralContainers"):
+    for part in _PARTS:
         if spec.get(part):
             new[part] = [
                 one if one.get("name") in ours else _mounting(one, shares) for one in spec[part]
@@ -205,11 +206,20 @@ def _environment(env: list[Json], cache: KnownCache) -> list[Json]:
     return [*env, *({"name": name, "value": cache.mount_path} for name in missing)]
 
 
+def _containers(spec: Json) -> list[Json]:
+    """Every container of the pod, of whatever kind."""
+    return [container for part in _PARTS for container in spec.get(part) or ()]
+
+
+def _size(spec: Json) -> int:
+    """How much there is to look at for each cache."""
+    parts = ("volumeMounts", "env")
+    return sum(1 + len(one.get(part) or ()) for one in _containers(spec) for part in parts)
+
+
 def _with_layers(spec: Json, shares: list[Share], program: Program) -> Json:
     """Add the volumes and init containers of the layers that are mounted and not yet there."""
-    every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    every += spec.get("ephemeralContainers") or ()
-    mounted = {m.get("name") for one in every for m in one.get("volumeMounts") or ()}
+    mounted = {m.get("name") for one in _containers(spec) for m in one.get("volumeMounts") or ()}
     there = set(layers(spec).values())
     new = [share for share in shares if share.layer in mounted - there]
     if not new:

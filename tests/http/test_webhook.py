@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import json
+import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ import pytest
 
 from gkm.core.podlayer import Program
 from gkm.kube.client import Client
+from tests.certificates import issue
 from tests.http.test_kube import client_of
 from tests.reviews import bodies, fault, review
-from tests.webhooks import HOST, Running, a_secret, running
+from tests.webhooks import HOST, Running, a_cache, a_claim, a_node, a_secret, running
 from webhook import door
 from webhook.app import serve
 from webhook.server import Server
@@ -266,6 +269,59 @@ async def test_a_webhook_that_is_stopped_before_its_certificate_came_just_ends()
         assert not task.done()
         stop.set()
         await asyncio.wait_for(task, 5)
+
+
+async def test_the_program_follows_the_cluster_and_leaves_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Running(tmp_path, issue(tmp_path, HOST), port=free_port())
+    monkeypatch.setattr("webhook.app._PORT", one.port)
+    monkeypatch.setattr("webhook.app._PAUSE_SECONDS", 0)
+    listed = {
+        "gkmcaches": [a_cache("shared", "ReadOnlyMany"), a_cache("local", "ReadWriteOnce")],
+        "persistentvolumeclaims": [a_claim("local-aaaaaaaaaaaaa")],
+        "nodes": [a_node("1")],
+        "secrets": [a_secret(one.files)],
+    }
+
+    async def cluster(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        if "watch" in request.query:
+            assert int(request.query["timeoutSeconds"]) <= 40
+            await asyncio.sleep(60)
+        items = listed.get(request.path.rpartition("/")[2], [])
+        return aiohttp.web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
+
+    stop = asyncio.Event()
+    async with client_of(cluster) as client:
+        task = asyncio.create_task(serve(client, "ns", Program("i", "Always"), 600, stop))
+        assert await until_ready(one)
+        assert await answered_with_a_patch(one)
+        with monkeypatch.context() as silent:
+            silent.setattr("webhook.app._LONGEST_SILENCE", 0.0)
+            assert await get(one, "/readyz") == 503
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until_ready(one: Running) -> bool:
+    for _ in range(200):
+        with suppress(aiohttp.ClientError):
+            if await get(one, "/readyz") == 200:
+                return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def answered_with_a_patch(one: Running) -> bool:
+    _, answer = await ask(one, json.dumps(review()).encode())
+    return "patch" in json.loads(answer)["response"]
 
 
 async def test_the_door_forgets_connections_that_are_gone(live: tuple[Running, Server]) -> None:

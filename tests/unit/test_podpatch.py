@@ -160,6 +160,12 @@ def test_a_cache_that_is_being_deleted_takes_no_pods() -> None:
         patched(pod(), known(cache("shared", deleting=True)))
 
 
+def test_a_pod_that_would_keep_all_others_waiting_is_refused() -> None:
+    mounts = [{"name": "data", "mountPath": f"/{n}"} for n in range(100_000)]
+    with pytest.raises(Rejected, match="too many"):
+        patched(pod(mounts=mounts))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -1,12 +1,22 @@
-// The least that a webhook in Go would do, to compare with: decode, look up, patch, encode.
+// `serve FOLDER` is the least that a webhook in Go would do, to compare with: decode, look up, patch,
+// encode. `load FOLDER PORT CONNECTIONS SECONDS` sends reviews to any webhook, and prints how many
+// were answered: a client in Python would be slower than the servers.
 package main
 
 import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 type volume struct {
@@ -47,6 +57,15 @@ type answer struct {
 }
 
 func main() {
+	if os.Args[1] == "serve" {
+		serve(os.Args[2])
+	}
+	connections, _ := strconv.Atoi(os.Args[4])
+	seconds, _ := strconv.ParseFloat(os.Args[5], 64)
+	fmt.Println(load(os.Args[2], os.Args[3], connections, time.Duration(seconds*float64(time.Second))))
+}
+
+func serve(folder string) {
 	caches := map[string]string{"shared": "shared", "local": "local-aaaaaaaaaaaaa"}
 	for n := 0; n < 5000; n++ {
 		caches[fmt.Sprintf("cache-%d", n)] = fmt.Sprintf("claim-%d", n)
@@ -77,5 +96,41 @@ func main() {
 		panic(err)
 	}
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	panic(http.ServeTLS(listener, nil, os.Args[1]+"/tls.crt", os.Args[1]+"/tls.key"))
+	panic(http.ServeTLS(listener, nil, folder+"/tls.crt", folder+"/tls.key"))
+}
+
+func load(folder, port string, connections int, length time.Duration) int64 {
+	authority, _ := os.ReadFile(folder + "/ca.pem")
+	body, _ := os.ReadFile(folder + "/review.json")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: pool},
+		MaxIdleConnsPerHost: connections,
+	}
+	client := &http.Client{Transport: transport}
+	url := "https://127.0.0.1:" + port + "/mutate-pods"
+	until := time.Now().Add(length)
+	var done atomic.Int64
+	var all sync.WaitGroup
+	for n := 0; n < connections; n++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for time.Now().Before(until) {
+				reply, err := client.Post(url, "application/json", bytes.NewReader(body))
+				if err != nil {
+					panic(err)
+				}
+				text, _ := io.ReadAll(reply.Body)
+				reply.Body.Close()
+				if !bytes.Contains(text, []byte(`"patch"`)) {
+					panic(string(text))
+				}
+				done.Add(1)
+			}
+		}()
+	}
+	all.Wait()
+	return done.Load()
 }
