@@ -5,6 +5,8 @@ The API server sends no other; anybody else in the cluster may, and gets an answ
 
 from typing import Any, Final
 
+from gkm.api import names
+
 _MAP: Final[dict[str, Any]] = {}
 _CONTAINER: Final = {
     "name": str,
@@ -16,11 +18,11 @@ _CONTAINER: Final = {
 _TERM: Final = {"matchFields": [{"key": str, "operator": str, "values": [str]}]}
 _NODES: Final = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_TERM]}}
 _POD: Final = {
-    "metadata": {"annotations": {"gkm.io/mutated": str}, "labels": _MAP},
+    "metadata": {"annotations": {names.ANNOTATION_MUTATED: str}, "labels": _MAP},
     "spec": {
         "affinity": {"nodeAffinity": _NODES},
         "nodeName": str,
-        "nodeSelector": {"kubernetes.io/hostname": str},
+        "nodeSelector": {names.LABEL_HOSTNAME: str},
         "securityContext": {"runAsUser": int},
         "volumes": [{"name": str, "persistentVolumeClaim": {"claimName": str}}],
         "initContainers": [_CONTAINER],

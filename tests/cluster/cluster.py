@@ -106,8 +106,9 @@ class Cluster:
     def add_node(self) -> Node:
         """Add one node and wait until it is ready."""
         with _locked(self.name):
-            number = max((node.number for node in self.nodes), default=0) + 1
-            node = Node(self._control, number)
+            # One that was taken away keeps its folder: a number is given once.
+            taken = (int(folder.name) for folder in (self._sandbox.folder / "nodes").iterdir())
+            node = Node(self._control, max(taken, default=0) + 1)
             with step(self.log, f"node {node.name} is ready"):
                 node.start(archives.small_images(self.log), self.log)
                 self._wait_for_nodes([node])
