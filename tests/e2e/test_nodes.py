@@ -52,35 +52,27 @@ def reports(stage: Stage) -> str:
     return stage.kubectl("get", "gkmcachenode,clustergkmcachenode", "-A", "-o", "name")
 
 
-def test_a_node_that_joins_is_filled_and_one_that_goes_takes_everything_along(
+def test_copies_follow_a_node_that_joins_is_replaced_under_its_name_and_goes(
     actors: Actors, stage: Stage, cluster: Cluster, added: Node
 ) -> None:
+    """No pod ever runs on an empty folder: each must hit."""
     here = actors.namespace("joins")
-    per_node(actors, here)
+    per_node(actors, here, storageClassName="node-local")
     actors.apply(daemonset(stage, here))
     check_hits(stage, wait_workload(stage, here, nodes(stage)))
+    former = set(of_node(stage, "pvc", added.name))
+    cluster.replace_node(added)
+    check_hits(stage, wait_workload(stage, here, nodes(stage)))
+    eventually(
+        "the claims of the former node are gone",
+        lambda: former.isdisjoint(of_node(stage, "pvc", added.name)),
+    )
     cluster.remove_node(added)
     eventually("no claim of the node is left", lambda: not of_node(stage, "pvc", added.name))
     eventually("no volume of the node is left", lambda: not of_node(stage, "pv", added.name))
     eventually("no report of the node is left", lambda: added.name not in reports(stage))
     check_hits(stage, wait_workload(stage, here, nodes(stage)))
     actors.wait_ready("gkmcache", here, "kernels", "Running")
-
-
-def test_a_node_replaced_under_its_name_is_filled_anew_and_no_pod_runs_on_nothing(
-    actors: Actors, stage: Stage, cluster: Cluster, added: Node
-) -> None:
-    here = actors.namespace("again")
-    per_node(actors, here, storageClassName="node-local")
-    actors.apply(daemonset(stage, here))
-    wait_workload(stage, here, nodes(stage))
-    before = set(of_node(stage, "pvc", added.name))
-    cluster.replace_node(added)
-    check_hits(stage, wait_workload(stage, here, nodes(stage)))
-    eventually(
-        "the claims of the former node are gone",
-        lambda: before.isdisjoint(of_node(stage, "pvc", added.name)),
-    )
 
 
 def test_a_node_that_is_cordoned_drained_and_silent_loses_nothing(
@@ -105,7 +97,7 @@ def test_a_node_that_is_cordoned_drained_and_silent_loses_nothing(
     node.stop_kubelet()
     try:
         eventually("the node is NotReady", lambda: not _ready(stage, node.name))
-        time.sleep(20)
+        time.sleep(10)
         kept = {kind: sorted(of_node(stage, kind, node.name)) for kind in before}
         assert kept == before
     finally:

@@ -92,7 +92,11 @@ def turn(seen: Observed) -> Observed:
     if seen.volume is Volume.GOING:
         held = seen.ours and seen.reclaim not in (Claim.NONE, Claim.GOING)
         seen = seen if held else replace(seen, volume=Volume.NONE)
-    return replace(seen, stale_ref=seen.stale_ref and seen.volume is not Volume.NONE)
+    return replace(
+        seen,
+        stale_ref=seen.stale_ref and seen.volume is not Volume.NONE,
+        superseded=seen.superseded and seen.serving is not Claim.NONE,
+    )
 
 
 def _claim_moves(seen: Observed, name: str, role: Volume) -> Observed:
