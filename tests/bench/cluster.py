@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ class Table:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="storage whose name has this: shared, per node"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
     stage = staging.our_own(NAME, NODES, print)
@@ -76,17 +80,18 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             staging.compile_kernels(Path(folder) / "cache")
             staging.pack_and_push(stage, Path(folder) / "cache", "v1")
-        asyncio.run(_measure(stage, options.runs)).show()
+        chosen = [storage for storage in STORAGE if options.only in storage.name]
+        asyncio.run(_measure(stage, chosen, options.runs)).show()
     finally:
         if not options.keep:
             down(NAME, print)
     return 0
 
 
-async def _measure(stage: Stage, runs: int) -> Table:
+async def _measure(stage: Stage, chosen: Sequence[Storage], runs: int) -> Table:
     table = Table()
     async with Client(from_kubeconfig(stage.kubeconfig)) as client:
-        for storage in STORAGE:
+        for storage in chosen:
             for number in range(runs):
                 bench = Bench(stage, client, table, storage)
                 await bench.one(f"one-{number}", waiting=False)
