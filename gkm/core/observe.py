@@ -6,9 +6,9 @@ the states alone.
 
 from dataclasses import dataclass, replace
 
-from gkm.api import names
 from gkm.core import copy as life
 from gkm.core import objects
+from gkm.core.genuine import has_own_id, is_genuine
 from gkm.core.objects import CopyRef
 from gkm.core.retry import Failure
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
@@ -134,24 +134,10 @@ def _slot(child: Child) -> str:
 
 
 def _genuine(child: Child, home: str) -> bool:
-    """Whether id, place and name of a child are those that GKM gives to such a child."""
-    ref = _ref(child)
-    if ref.id != names.copy_id(ref.key, ref.cache_uid, ref.target, ref.node_uid, ref.digest):
-        return False
-    if ref.key.namespace not in ("", ref.target):
-        return False
-    places = {
-        objects.STAGING: (ref.target, (ref.staging,)),
-        objects.SERVING: (ref.target, ref.serving_names),
-        objects.RECLAIM: (home, (ref.reclaim,)),
-        objects.EXTRACT: (ref.target, (ref.job,)),
-        objects.EMPTY: (home, (ref.reclaim,)),
-    }
-    # Volumes belong to no namespace: whoever may write one is an administrator.
     if isinstance(child, Volume):
-        return True
-    namespace, allowed = places.get(child.role, ("", ()))
-    return child.namespace == namespace and child.name in allowed
+        # Volumes belong to no namespace: whoever may write one is an administrator.
+        return has_own_id(_ref(child))
+    return is_genuine(_ref(child), child.role, child.namespace, child.name, home)
 
 
 def _ref(child: Child) -> CopyRef:

@@ -12,6 +12,7 @@ from gkm.api import names
 from gkm.api.cache import CacheSpec, CacheStatus
 from gkm.api.names import CacheKey
 from gkm.core import nodegpus, nodereport
+from gkm.core.genuine import ref_of
 from gkm.core.outcome import Outcome
 from gkm.core.view import (
     AgentPod,
@@ -208,26 +209,24 @@ class _Marks(TypedDict):
 
 def _marks(obj: Json) -> _Marks | None:
     meta, annotations = obj["metadata"], _annotations(obj)
-    labels = meta.get("labels") or {}
-    key = CacheKey.parse(annotations.get(names.ANNOTATION_CACHE, ""))
-    copy, cache_uid = labels.get(names.LABEL_COPY), labels.get(names.LABEL_CACHE_UID)
-    if key is None or not copy or not cache_uid:
+    ref = ref_of(meta)
+    if ref is None:
         return None
     return _Marks(
         namespace=meta.get("namespace", ""),
         name=meta["name"],
         uid=meta["uid"],
         version=meta["resourceVersion"],
-        key=key,
-        cache_uid=cache_uid,
-        copy=copy,
-        digest=annotations.get(names.ANNOTATION_DIGEST, ""),
-        target=annotations.get(names.ANNOTATION_TARGET, ""),
-        role=labels.get(names.LABEL_ROLE, ""),
+        key=ref.key,
+        cache_uid=ref.cache_uid,
+        copy=ref.id,
+        digest=ref.digest,
+        target=ref.target,
+        role=(meta.get("labels") or {}).get(names.LABEL_ROLE, ""),
         input_hash=annotations.get(names.ANNOTATION_INPUT, ""),
         deleting="deletionTimestamp" in meta,
-        node=annotations.get(names.ANNOTATION_NODE, ""),
-        node_uid=annotations.get(names.ANNOTATION_NODE_UID, ""),
+        node=ref.node,
+        node_uid=ref.node_uid,
     )
 
 
