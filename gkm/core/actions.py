@@ -77,11 +77,11 @@ class Reserve:
 
 @dataclass(frozen=True)
 class CheckUse:
-    """List the pods of a namespace, live, and note who names the claim."""
+    """List the pods of a namespace, live and once, and note who names each of the claims."""
 
     namespace: str
-    claim: str
-    uid: str
+    claims: tuple[tuple[str, str], ...]
+    """Name and uid of each."""
     copy: str
 
 
@@ -128,7 +128,7 @@ class Plan:
     """The wanted status, None if there is no Cache to report on."""
     events: tuple[Event, ...] = ()
     again: float | None = None
-    unwanted: frozenset[str] = frozenset()
-    """Nodes, by uid, that have something of the Cache and are not meant for it."""
+    leaving: frozenset[str] = frozenset()
+    """Nodes (by uid) and copies (by id) of which it must be remembered since when they go."""
     queued: bool = False
     """Some copy waits for other extractions to end."""

@@ -1,18 +1,20 @@
 """Which copies are wanted, and where each stands.
 
-A copy is wanted if its target stands and its digest is the pinned one, or if it is what its target
-serves while the pinned digest is not filled (per node: not published) there yet: a bad new image
-never costs the good one.
-While the digest is not known, an unfinished copy is neither filled nor removed: it may be the one,
-begun by an operator that did not live to write the pin down.
+A copy is wanted if its target stands and its digest is the pinned one, or if it is the newest that
+its target serves while the pinned digest is not filled (per node: not published) there yet: a bad
+new image never costs the good one, and an image that cannot be looked up costs nobody the pinned.
+While a new image is being looked up, an unfinished copy of another digest is neither filled nor
+removed: it may be the one, begun by an operator that did not live to write the pin down.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gkm.api import names
 from gkm.core import copy as life
 from gkm.core.copy import Observed, Phase, Step
+from gkm.core.fit import Verdict, fit_node
+from gkm.core.gputargets import parse
 from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
@@ -20,6 +22,9 @@ from gkm.core.quantity import to_bytes
 from gkm.core.retry import QUOTA_EXCEEDED, telling
 from gkm.core.targets import Target
 from gkm.core.view import Cache, Settings, Trouble, View
+
+Taken = Mapping[tuple[str, str], set[str]]
+"""Ids of copies by namespace and name of a claim; an empty id is another Cache's."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +73,83 @@ def judge(
     view: View, settings: Settings, pin: Pin, targets: Iterable[Target], now: float
 ) -> tuple[Judged, ...]:
     """Judge every copy that is there or should be; those that should be come first."""
-    there = copies(view, settings.namespace)
-    standing = {t.place for t in targets if not t.obstacle}
+    there, goals = copies(view, settings.namespace), tuple(targets)
+    taken = _taken(view)
     judged: dict[str, Judged] = {}
-    inputs = None
-    if view.cache is not None and pin.current:
+    if view.cache is not None and _goes_on(view, pin, there.values(), now):
         inputs = _inputs(view.cache, settings, pin)
-        for target in targets:
+        for target in goals:
             ref = goal(view.cache, pin, target)
-            if not target.obstacle and (target.meant or ref.id in there):
-                one = there.pop(ref.id, None) or Copy(ref, settings.namespace, pods=view.pods)
-                found = _judged(view, one, observe(one, inputs, now), now, wanted=True)
-                judged[ref.id] = _held(found, target)
+            if _may_have(target) and (target.meant or ref.id in there):
+                one = there.pop(ref.id, None) or Copy(ref, settings.namespace)
+                seen = observe(one, inputs, now)
+                judged[ref.id] = _held(_judged(view, taken, one, seen, now, wanted=True), target)
     filled = {j.copy.ref.place for j in judged.values() if j.filled}
+    kept = _kept(view, pin, there.values(), goals, now)
+    standing = {target.place for target in goals if not target.obstacle}
     for one in there.values():
         seen = observe(one, None, now)
-        ours = one.ref.place in standing and _of(view, one)
-        stage = life.phase(replace(seen, wanted=True))
-        kept = ours and stage is Phase.PUBLISHED and one.ref.place not in filled
-        found = _judged(view, one, seen, now, wanted=kept)
-        undecided = pin.pending and ours and not kept and stage is not Phase.RETIRING
+        place, ours = one.ref.place, _of(view, one)
+        wanted = one.ref.id in kept and place not in filled
+        found = _judged(view, taken, one, seen, now, wanted=wanted)
+        retiring = life.phase(replace(seen, wanted=True)) is Phase.RETIRING
+        undecided = pin.pending and ours and place in standing and not wanted and not retiring
         judged[one.ref.id] = replace(found, step=Step.WAIT) if undecided else found
     return _in_turn(tuple(judged.values()), view.slots, settings)
+
+
+def _goes_on(view: View, pin: Pin, there: Iterable[Copy], now: float) -> bool:
+    """Whether copies of the pinned digest are made.
+
+    While a new image is being looked up, or cannot be, they are if it serves anywhere: who joins
+    then gets what the others have.
+    """
+    if pin.current:
+        return True
+    ours = (one for one in there if one.ref.digest == pin.digest and _of(view, one))
+    return bool(pin.digest) and any(_published(one, now) for one in ours)
+
+
+def _may_have(target: Target) -> bool:
+    return not target.obstacle and not target.released
+
+
+def _kept(
+    view: View, pin: Pin, there: Iterable[Copy], targets: Iterable[Target], now: float
+) -> set[str]:
+    """Of each place the newest earlier copy that serves: it goes on until the wanted one does.
+
+    Where the wanted image is not for the node any more, only if it is.
+    """
+    at = {target.place: target for target in targets if not target.obstacle}
+    newest: dict[tuple[str, str], Copy] = {}
+    for one in there:
+        target = at.get(one.ref.place)
+        if target is None or not _of(view, one) or not _published(one, now):
+            continue
+        if target.released and (one.ref.digest == pin.digest or not _fits(view, one)):
+            continue
+        known = newest.get(one.ref.place)
+        if known is None or _since(known) < _since(one):
+            newest[one.ref.place] = one
+    return {one.ref.id for one in newest.values()}
+
+
+def _published(one: Copy, now: float) -> bool:
+    return life.phase(replace(observe(one, None, now), wanted=True)) is Phase.PUBLISHED
+
+
+def _since(one: Copy) -> float:
+    return one.serving.created if one.serving else 0.0
+
+
+def _fits(view: View, one: Copy) -> bool:
+    """Whether a copy may be for its node, by what its own volume says of it."""
+    report = view.reports.get(one.ref.node)
+    gpus = report.gpus if report else None
+    if not gpus or one.volume is None:
+        return True
+    return fit_node(parse(one.volume.targets), gpus).verdict is not Verdict.UNFIT
 
 
 def _held(one: Judged, target: Target) -> Judged:
@@ -123,8 +183,10 @@ def _inputs(cache: Cache, settings: Settings, pin: Pin) -> Inputs:
     )
 
 
-def _judged(view: View, one: Copy, seen: Observed, now: float, *, wanted: bool) -> Judged:
-    serving = _serving_name(view, one)
+def _judged(
+    view: View, taken: Taken, one: Copy, seen: Observed, now: float, *, wanted: bool
+) -> Judged:
+    serving = _serving_name(taken, one)
     gone = bool(one.ref.node_uid) and not _is_there(view, one.ref)
     seen = replace(seen, wanted=wanted, name_free=bool(serving), node_gone=gone)
     trouble = view.troubles.get(one.ref.id)
@@ -147,13 +209,23 @@ def _is_there(view: View, ref: CopyRef) -> bool:
     return node is not None and node.uid == ref.node_uid
 
 
-def _serving_name(view: View, one: Copy) -> str:
+def _taken(view: View) -> Taken:
+    """Every claim's name that is there, or that a volume is reserved for, and by which copies."""
+    found: dict[tuple[str, str], set[str]] = {place: {""} for place in view.namesakes}
+    for claim in view.claims:
+        found.setdefault((claim.namespace, claim.name), set()).add(claim.copy)
+    for volume in view.volumes:
+        if not volume.claim_uid:
+            place = (volume.claim_namespace, volume.claim_name)
+            found.setdefault(place, set()).add(volume.copy)
+    return found
+
+
+def _serving_name(taken: Taken, one: Copy) -> str:
     """The first of its names that nobody else has, or is to have; empty if all are taken."""
     ref = one.ref
     if one.serving is not None or one.serving_name != ref.waiting:
         return one.serving_name
-    others = {(c.namespace, c.name) for c in view.claims if c.copy != ref.id}
-    reserved = (v for v in view.volumes if v.copy != ref.id and not v.claim_uid)
-    others |= {(v.claim_namespace, v.claim_name) for v in reserved}
-    taken = others | view.namesakes
-    return next((name for name in ref.serving_names if (ref.target, name) not in taken), "")
+    own = {ref.id}
+    free = (n for n in ref.serving_names if taken.get((ref.target, n), own) <= own)
+    return next(free, "")

@@ -1,32 +1,36 @@
 """How many nodes and pods a Cache concerns, from what is there now and from what agents report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gkm.api.cache import Counts
 from gkm.core import explain
+from gkm.core.observe import Copy
 from gkm.core.pin import Pin
 from gkm.core.rollup import SERVING, Place
 from gkm.core.targets import Meant, Standing
 from gkm.core.view import Entry, View
 
+Entries = Sequence[tuple[str, Entry]]
+"""What agents say, each with its node."""
+
 
 def counts(
-    view: View, pin: Pin, nodes: Iterable[Standing], places: Iterable[Place]
+    view: View, pin: Pin, nodes: Iterable[Standing], places: Iterable[Place], entries: Entries
 ) -> Counts | None:
     """Count one Cache; None in a cluster without agents, where nobody knows.
 
     A node counts once, whatever it has in however many namespaces: with an error before in use
-    before not in use.
+    before not in use. One that still has a copy counts although it is not meant for the Cache.
     """
     if not view.reports:
         return None
     states = list(places)
     meant = {one.node.name for one in nodes if one.meant is Meant.YES}
+    meant |= {one.node for one in states if one.node}
     serving = {one.node for one in states if one.node and one.state.word in SERVING}
     if any(not one.node and one.state.word in SERVING for one in states):
         serving = meant  # one volume for all of them
     failed = {one.node for one in states if one.node and one.state.word == explain.ERROR}
-    entries = known_entries(view)
     used = {node for node, entry in entries if entry.pods}
     pods = dict.fromkeys((explain.RUNNING, explain.OUTDATED, explain.DELETING), 0)
     for _, entry in entries:
@@ -42,9 +46,10 @@ def counts(
     )
 
 
-def known_entries(view: View) -> list[tuple[str, Entry]]:
-    """What agents say of claims that are this Cache's: anybody may make claims that look alike."""
-    ours = {(claim.namespace, claim.name) for claim in view.claims}
+def known_entries(view: View, copies: Iterable[Copy]) -> Entries:
+    """What agents say of claims of these copies: anybody may make claims that look alike."""
+    claims = (claim for one in copies for claim in (one.staging, one.serving) if claim)
+    ours = {(claim.namespace, claim.name) for claim in claims}
     return [pair for pair in view.entries if (pair[1].namespace, pair[1].claim) in ours]
 
 

@@ -4,6 +4,7 @@ The only place where claims, Jobs and volumes are looked at together; ``core.cop
 the states alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gkm.core import copy as life
@@ -84,7 +85,15 @@ def copies(view: View, home: str) -> dict[str, Copy]:
         if slot and _genuine(child, home):
             known = found.get(child.copy) or Copy(_ref(child), home)
             found[child.copy] = replace(known, **{slot: child})  # type: ignore[arg-type]
-    return {key: replace(one, pods=view.pods) for key, one in found.items()}
+    pods: dict[str, list[JobPod]] = {}
+    for pod in view.pods:
+        pods.setdefault(pod.job_uid, []).append(pod)
+    return {key: _with_pods(one, pods) for key, one in found.items()}
+
+
+def _with_pods(one: Copy, pods: Mapping[str, list[JobPod]]) -> Copy:
+    jobs = (job for job in (one.job, one.emptying) if job is not None)
+    return replace(one, pods=tuple(pod for job in jobs for pod in pods.get(job.uid, ())))
 
 
 def observe(one: Copy, inputs: Inputs | None, now: float) -> life.Observed:

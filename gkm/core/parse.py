@@ -30,6 +30,8 @@ from gkm.core.view import (
 )
 
 Json = dict[str, Any]
+NOT_READY = "NotReady"
+"""Trouble of a node that nobody hears of."""
 
 
 def cache(kind: str, obj: Json) -> Cache:
@@ -89,7 +91,7 @@ def report(obj: Json) -> Report:
         node_uid=next(owners, ""),
         gpus=None if namespace else nodegpus.reported(status),
         entries=tuple(
-            Entry(cache, digest, said.namespace, said.claim, said.phase, said.pods)
+            Entry(cache, digest, said.namespace, said.claim, said.pods)
             for cache, digests in sorted(status.caches.items())
             for digest, entry in sorted(digests.items())
             for said in entry.claims
@@ -234,7 +236,7 @@ def _node_trouble(status: Json) -> str:
     """The first condition of the node because of which it takes no new pods."""
     conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
     if conditions.get("Ready") != "True":
-        return "NotReady"
+        return NOT_READY
     return next((t for t, s in conditions.items() if t.endswith("Pressure") and s == "True"), "")
 
 

@@ -4,11 +4,12 @@ A pure function of its arguments: it never knows which event woke it, and repeat
 it gives a plan that writes nothing.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from gkm.api import names
 from gkm.core import explain, objects, rollup, steps
-from gkm.core.actions import Action, Create, Event, Patch, Plan, Resolve
+from gkm.core.actions import Action, CheckUse, Create, Event, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Step
 from gkm.core.image import Reference
@@ -34,21 +35,28 @@ def plan(view: View, settings: Settings, now: float) -> Plan:
     ground = _ground(view, settings, pinned, judged, now)
     unwanted = _unwanted(nodes, judged)
     again = _again(ground, view, judged, unwanted)
+    leaving = unwanted | _superseded(ground, judged)
     if cache is not None and cache.deleting and not judged:
         return Plan(_finalizer(cache, present=False), again=again)
     actions = _actions(ground, view, settings, pinned, judged)
     queued = any(one.in_line for one in judged)
     if cache is None:
-        return Plan(actions, again=again, queued=queued)
+        return Plan(actions, again=again, leaving=leaving, queued=queued)
     report = Scene(view, pinned, nodes, goals, judged, now).report()
     status = rollup.status(cache, report, now)
-    return Plan(actions, status, _events(cache, status), again, unwanted, queued)
+    return Plan(actions, status, _events(cache, status), again, leaving, queued)
 
 
 def _unwanted(nodes: tuple[Standing, ...], judged: tuple[Judged, ...]) -> frozenset[str]:
     """The nodes (uids) that have something of the Cache and are not meant for it."""
     used = {one.copy.ref.node_uid for one in judged}
     return frozenset(n.node.uid for n in nodes if n.meant is Meant.NO and n.node.uid in used)
+
+
+def _superseded(ground: steps.Ground, judged: tuple[Judged, ...]) -> frozenset[str]:
+    """The copies (ids) that another serves in place of, but that a webhook may not know of yet."""
+    going = (one.copy for one in judged if one.step is Step.UNPUBLISH)
+    return frozenset(c.ref.id for c in going if steps.waits_for_webhooks(ground, c))
 
 
 def _ground(
@@ -58,13 +66,9 @@ def _ground(
     size = volume_size(cache, pinned) if cache else 0
     image = Reference.parse(pinned.image).pinned(pinned.digest) if pinned.digest else ""
     wish = objects.Wish(size, pinned.compiled.to_json(), settings)
-    successors = {
-        one.copy.ref.place: one.copy.serving.created
-        for one in judged
-        if one.serves and one.copy.serving and one.seen.wanted
-        if one.copy.ref.digest == pinned.digest
-    }
-    return steps.Ground(cache, wish, image, now, view.uses, view.nodes, successors)
+    successors = frozenset(one.copy.ref.place for one in judged if one.serves and one.seen.wanted)
+    around = (view.uses, view.nodes, successors, view.leaving)
+    return steps.Ground(cache, wish, image, now, *around)
 
 
 def _actions(
@@ -79,6 +83,7 @@ def _actions(
     for one in judged:
         move = steps.Move(one.copy, one.seen, ground, one.serving)
         wanted.extend(steps.actions(one.step, move))
+    wanted = _together(wanted, judged, ground)
     wanted.extend(_inquiries(view, judged, ground.now))
     if cache is None:
         return tuple(wanted)
@@ -87,6 +92,21 @@ def _actions(
     if any(isinstance(action, Create) for action in wanted) and not cache.deleting:
         wanted[:0] = _finalizer(cache, present=True)
     return tuple(wanted)
+
+
+def _together(
+    wanted: list[Action], judged: tuple[Judged, ...], ground: steps.Ground
+) -> list[Action]:
+    """List the pods of a namespace once, for every claim there whose users are looked for."""
+    due = {one.namespace: one for one in wanted if isinstance(one, CheckUse)}
+    claims: dict[str, list[tuple[str, str]]] = {namespace: [] for namespace in due}
+    for one in judged:
+        claim = one.copy.serving
+        looked = one.step is Step.UNPUBLISH and ground.now >= steps.released(ground, one.copy)
+        if claim is not None and looked and claim.namespace in claims:
+            claims[claim.namespace].append((claim.name, claim.uid))
+    others: list[Action] = [one for one in wanted if not isinstance(one, CheckUse)]
+    return others + [replace(one, claims=tuple(claims[ns])) for ns, one in due.items()]
 
 
 def _inquiries(view: View, judged: tuple[Judged, ...], now: float) -> list[Action]:
@@ -133,7 +153,7 @@ def _again(
     times = [time for one in judged for time in wake(one.copy)]
     times += [since + PATIENCE for since in view.silent.values()]
     times += [now + _IN_LINE for one in judged if one.in_line]
-    times += [view.unwanted.get(uid, now) + RELEASED_AFTER for uid in unwanted]
+    times += [view.leaving.get(uid, now) + RELEASED_AFTER for uid in unwanted]
     times += [child.due(view.said.get(child.uid)) for _, child in _silent(judged)]
     times += [t.again for t in view.troubles.values() if not t.final]
     for one in judged:

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from gkm.core import explain, rollup
 from gkm.core.copy import Phase
@@ -13,7 +14,7 @@ from gkm.core.numbers import counts, known_entries
 from gkm.core.pin import Pin
 from gkm.core.retry import telling
 from gkm.core.rollup import Place
-from gkm.core.targets import Meant, Standing, Target, why_none
+from gkm.core.targets import Meant, Standing, Target, why_none, why_not
 from gkm.core.view import Cache, Trouble, View
 
 PATIENCE = 60.0
@@ -48,11 +49,16 @@ class Scene:
                 for one in self.judged
                 if one.phase is Phase.RETIRING and one.copy.ref.place not in here
             ]
-        numbers = counts(self.view, self.pin, self.nodes, states)
-        entries = known_entries(self.view)
-        used = frozenset(entry.namespace for _, entry in entries if entry.pods)
+        entries = known_entries(self.view, (one.copy for one in self.judged))
         return rollup.Report(
-            self.pin, states, leaving, numbers, used, self._no_node(), self._silent()
+            self.pin,
+            states,
+            leaving,
+            counts=counts(self.view, self.pin, self.nodes, states, entries),
+            used=frozenset(entry.namespace for _, entry in entries if entry.pods),
+            no_node=None if states else self._no_node(),
+            left_out="" if cache is None or cache.spec.shared else why_not(self.nodes),
+            silent=self._silent(),
         )
 
     def _silent(self) -> tuple[str, ...]:
@@ -64,41 +70,65 @@ class Scene:
     def _no_node(self) -> rollup.NoNode | None:
         """Why a Cache in per-node mode has no node, once it is known what to look for."""
         cache, told = self.view.cache, any(one.meant is Meant.YES for one in self.nodes)
-        if cache is None or cache.deleting or cache.spec.shared or told or not self.pin.current:
+        if cache is None or cache.deleting or cache.spec.shared or told or not self.pin.digest:
             return None
         misfits = bool(self.nodes) and all(one.misfit for one in self.nodes)
         return rollup.NoNode(why_none(self.nodes), misfits)
 
+    @cached_property
+    def _by_id(self) -> dict[str, Judged]:
+        return {one.copy.ref.id: one for one in self.judged}
+
+    @cached_property
+    def _serving(self) -> dict[tuple[str, str], Judged]:
+        """Of each place the newest copy that serves."""
+        found: dict[tuple[str, str], Judged] = {}
+        for one in sorted((one for one in self.judged if one.serves), key=_since):
+            found[one.copy.ref.place] = one
+        return found
+
+    @cached_property
+    def _places(self) -> set[tuple[str, str]]:
+        return {one.copy.ref.place for one in self.judged}
+
     def _told(self, target: Target) -> bool:
         """A node that is not meant for the Cache counts only for what it still has."""
-        return target.meant or any(one.copy.ref.place == target.place for one in self.judged)
+        return target.meant or target.place in self._places
 
     def _state(self, cache: Cache, target: Target) -> Place:
-        name, node = target.namespace, target.node
         if target.obstacle:
-            return Place(name, node, State(target.obstacle, target.message))
-        new = self._wanted(cache, target)
-        if new.word == explain.EXTRACTED:
-            return Place(name, node, new)
-        here = (one for one in self.judged if one.copy.ref.place == target.place)
-        older = next((one for one in here if one.serves), None)
-        if older is None:
-            return Place(name, node, new)
-        use = explain.use_of(self.view, older.copy.serving)
-        return Place(name, node, explain.outdated(use, new))
+            state = State(target.obstacle, target.message)
+        else:
+            state = self._served(target, self._wanted(cache, target))
+        return Place(target.namespace, target.node, state)
 
     def _wanted(self, cache: Cache, target: Target) -> State:
         """The state of the copy that the target should have."""
-        if not self.pin.current:
-            trouble = self.view.resolution
-            if isinstance(trouble, Trouble) and telling(trouble):
-                return explain.refused(trouble)
-            return State(explain.PENDING, self.pin.fact.message)
-        ref = goal(cache, self.pin, target)
-        one = next((one for one in self.judged if one.copy.ref.id == ref.id), None)
-        if one is None:
+        found = self._by_id.get(goal(cache, self.pin, target).id)
+        if found is not None and found.seen.wanted:
+            state = explain.of_copy(self.view, found, self.now)
+            if self.pin.current or state.word != explain.EXTRACTED:
+                return state
+        elif self.pin.current:
             return State(explain.PENDING, target.held)
-        return explain.of_copy(self.view, one, self.now)
+        trouble = self.view.resolution
+        if isinstance(trouble, Trouble) and telling(trouble):
+            return explain.refused(trouble)
+        return State(explain.PENDING, self.pin.fact.message)
+
+    def _served(self, target: Target, wanted: State) -> State:
+        """The state of the target, which an earlier copy may serve while the wanted one comes."""
+        one = self._serving.get(target.place)
+        if wanted.word == explain.EXTRACTED or one is None:
+            return wanted
+        if not target.meant:
+            return State(explain.OUTDATED, f"the earlier image serves on: {target.held}")
+        waits = None if target.node_uid else explain.use_of(self.view, one.copy.serving)
+        return explain.outdated(waits, wanted)
 
     def _leaving(self, one: Judged) -> str:
         return explain.of_retiring(self.view, one, self.now)
+
+
+def _since(one: Judged) -> float:
+    return one.copy.serving.created if one.copy.serving else 0.0

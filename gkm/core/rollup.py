@@ -63,6 +63,8 @@ class Report:
     used: frozenset[str] = frozenset()
     """Namespaces with pods that use the cache."""
     no_node: NoNode | None = None
+    left_out: str = ""
+    """Why some nodes are not meant for a Cache in per-node mode."""
     silent: tuple[str, ...] = ()
     """Nodes whose agent does not run."""
 
@@ -204,7 +206,8 @@ def _progressing(report: Report) -> Fact:
     ]
     if moving:
         return Fact(PROGRESSING, True, "Copying", _first(moving))
-    return Fact(PROGRESSING, False, "Settled", "nothing is waiting")
+    others = f"; not meant for it: {report.left_out}" if report.left_out else ""
+    return Fact(PROGRESSING, False, "Settled", f"nothing is waiting{others}")
 
 
 def _degraded(report: Report) -> Fact:

@@ -46,8 +46,10 @@ class Ground:
     now: float
     uses: Mapping[str, Use]
     nodes: Mapping[str, Node]
-    successors: Mapping[tuple[str, str], float]
-    """Places where the wanted copy serves, and since when."""
+    successors: frozenset[tuple[str, str]]
+    """Places where a copy that is wanted serves."""
+    leaving: Mapping[str, float]
+    """Since when (epoch s) each copy, by id, has been on its way out."""
 
     @property
     def settings(self) -> Settings:
@@ -261,25 +263,32 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
     word = _superseded(move, use)
     if word not in ("", claim.superseded):
         wanted.append(_annotate(claim, {names.ANNOTATION_SUPERSEDED: word}, move.id))
+    if move.seen.wanted and move.copy.ref.node_uid:
+        wanted.append(_delete(CLAIM, claim))  # its volume is gone: nobody loses anything
+        return tuple(wanted)
     if now < released(move.ground, move.copy):
         return tuple(wanted)
     if unused_since_two_lists(use, now):
         wanted.append(_delete(CLAIM, claim))
     elif use is None or now >= next_list(use):
-        wanted.append(CheckUse(claim.namespace, claim.name, claim.uid, move.id))
+        wanted.append(CheckUse(claim.namespace, ((claim.name, claim.uid),), move.id))
     return tuple(wanted)
 
 
 def released(ground: Ground, copy: Copy) -> float:
     """From when on the users of a copy are looked for.
 
-    A webhook that is a little behind may send pods to an old copy after a newer one serves; to one
-    whose node is gone it sends nobody.
+    A webhook that is a little behind may send pods to an earlier copy after another serves; where
+    none does, the pods that it sends would wait in any case.
     """
-    successor = ground.successors.get(copy.ref.place)
-    if successor is None or not copy.ref.node_uid:
+    if not waits_for_webhooks(ground, copy):
         return 0.0
-    return successor + BEHIND
+    return ground.leaving.get(copy.ref.id, ground.now) + BEHIND
+
+
+def waits_for_webhooks(ground: Ground, copy: Copy) -> bool:
+    """Whether a copy that is not wanted stays for a while although another serves its node."""
+    return bool(copy.ref.node_uid) and copy.ref.place in ground.successors
 
 
 def _superseded(move: Move, use: Use | None) -> str:
@@ -343,7 +352,7 @@ def _let_go(move: Move) -> tuple[Action, ...]:
     meta = {
         "resourceVersion": move.volume.version,
         "labels": dict.fromkeys(labels),
-        "annotations": dict.fromkeys(annotations),
+        "annotations": dict.fromkeys((*annotations, names.ANNOTATION_TARGETS)),
     }
     return (Patch(VOLUME, "", move.volume.name, {"metadata": meta}, move.id),)
 

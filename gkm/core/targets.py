@@ -53,6 +53,9 @@ class Target:
     message: str = ""
     meant: bool = True
     """Else the node only keeps what it has."""
+    released: bool = False
+    """The wanted image has not been for this node for so long that a copy of it goes, too; an
+    earlier image that is for the node serves on."""
     held: str = ""
     """Why nothing may be begun here now; what has been begun goes on."""
 
@@ -82,44 +85,47 @@ def targets(view: View, nodes: Iterable[Standing], now: float) -> tuple[Target, 
     namespaces = [_namespace(view, name) for name in names]
     if cache.spec.shared:
         return tuple(namespaces)
-    standing = [one for one in nodes if _stands(view, one, now)]
+    standing = [one for one in nodes if one.misfit or not _released(view, one, now)]
     return tuple(
         target
         for namespace in namespaces
         for target in (
             [namespace]
             if namespace.obstacle
-            else [_on_node(namespace.namespace, one) for one in standing]
+            else [_on_node(view, namespace.namespace, one, now) for one in standing]
         )
     )
 
 
 def why_none(nodes: Iterable[Standing]) -> str:
     """Why no node is meant for the Cache, cause by cause."""
-    causes = Counter(one.reason for one in nodes)
-    if not causes:
-        return "the cluster has no node"
+    causes = why_not(nodes)
+    return f"no node is meant for this cache ({causes})" if causes else "the cluster has no node"
+
+
+def why_not(nodes: Iterable[Standing]) -> str:
+    """Why nodes are not meant for the Cache, cause by cause; empty if all are."""
+    causes = Counter(one.reason for one in nodes if one.meant is not Meant.YES)
     said = [f"{count} {_nodes(count)}: {cause}" for cause, count in causes.most_common(3)]
     more = f"; and {len(causes) - 3} more causes" if len(causes) > 3 else ""
-    return f"no node is meant for this cache ({'; '.join(said)}{more})"
+    return "; ".join(said) + more
 
 
 def _nodes(count: int) -> str:
     return "node" if count == 1 else "nodes"
 
 
-def _stands(view: View, one: Standing, now: float) -> bool:
-    """Whether the node has, or keeps, copies."""
-    if one.meant is not Meant.NO:
-        return True
-    return now < view.unwanted.get(one.node.uid, now) + RELEASED_AFTER
+def _released(view: View, one: Standing, now: float) -> bool:
+    """Whether the node has not been meant for the Cache for so long that its copies go."""
+    since = view.leaving.get(one.node.uid, now)
+    return one.meant is Meant.NO and now >= since + RELEASED_AFTER
 
 
-def _on_node(namespace: str, one: Standing) -> Target:
-    node = one.node
+def _on_node(view: View, namespace: str, one: Standing, now: float) -> Target:
+    node, released = one.node, _released(view, one, now)
     meant = one.meant is Meant.YES
     held = _not_now(node) if meant else one.reason
-    return Target(namespace, node.name, node.uid, meant=meant, held=held)
+    return Target(namespace, node.name, node.uid, meant=meant, released=released, held=held)
 
 
 def _not_now(node: Node) -> str:

@@ -167,7 +167,6 @@ class Entry:
     digest: str
     namespace: str
     claim: str
-    phase: str
     pods: int
 
 
@@ -263,8 +262,9 @@ class View:
     """(node, entry): what agents say of this Cache."""
     silent: Mapping[str, float] = field(default_factory=dict)
     """Nodes, by name, whose agent is not running, and since when."""
-    unwanted: Mapping[str, float] = field(default_factory=dict)
-    """Nodes, by uid, that turned out not to be meant for this Cache, and since when."""
+    leaving: Mapping[str, float] = field(default_factory=dict)
+    """What is on its way out, and since when: nodes (by uid) that turned out not to be meant for
+    the Cache, copies (by id) that another serves in place of."""
     slots: int = 0
     """How many more extractions this Cache may begin now."""
     shadowed: frozenset[str] = frozenset()

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 _WORKERS = 4
 _RETRY_SECONDS = 5.0
 _PROBES = "http://0.0.0.0:8080/healthz"
-_AGENTS = Scope(labels="app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent")
+_AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
 
@@ -93,7 +93,8 @@ class Operator:
         self._informers = [follow(kind) for kind in SURROUNDINGS]
         self._informers += [follow(kind, scope=_OURS) for kind in CHILDREN]
         agents = FiledAs(AGENT_POD, self._fleet)
-        self._informers.append(Informer(client, "Pod", agents, resync=resync, scope=_AGENTS))
+        ours = Scope(settings.namespace, labels=_AGENT_LABELS)
+        self._informers.append(Informer(client, "Pod", agents, resync=resync, scope=ours))
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,

@@ -190,8 +190,8 @@ class Applier:
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
         pods, _ = await self._client.list("Pod", Scope(action.namespace))
-        earlier = memory.uses.get(action.uid)
-        memory.uses[action.uid] = retire.noted(earlier, pods, action.claim, time.time())
+        for claim, uid in action.claims:
+            memory.uses[uid] = retire.noted(memory.uses.get(uid), pods, claim, time.time())
 
     async def _inquire(self, action: Inquire, memory: Memory) -> None:
         mine = f"involvedObject.uid={action.uid}"

@@ -76,10 +76,10 @@ class Controller:
         for _ in range(_ROUNDS):
             view = self._fleet.view(key)
             wanted = plan(view, self._settings, time.time())
-            memory.note_unwanted(wanted.unwanted, time.time())
-            if wanted.queued:
-                self._slots.wait(key)
-            with self._slots.promise(key, _begun(wanted)):
+            memory.note_leaving(wanted.leaving, time.time())
+            begun = _begun(wanted)
+            self._slots.planned(key, waits=wanted.queued, begun=begun)
+            with self._slots.promise(key, begun):
                 moved = await self._apply_all(key, wanted, memory)
             if not moved:
                 break

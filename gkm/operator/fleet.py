@@ -16,9 +16,10 @@ from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core import parse
 from gkm.core.image import ImageFacts
+from gkm.core.parse import NOT_READY
 from gkm.core.view import Cache, Claim, Job, JobPod, Said, Trouble, Use, View, Volume
 from gkm.kube.informer import newer
-from gkm.operator.slots import Slots
+from gkm.operator.slots import Slots, running
 from gkm.operator.surroundings import Surroundings, Thing
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Memory:
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
-    unwanted: dict[str, float] = field(default_factory=dict)
+    leaving: dict[str, float] = field(default_factory=dict)
 
     def follow(self, cache: Cache) -> None:
         """An edit makes every attempt start anew; another image makes a new question."""
@@ -72,9 +73,9 @@ class Memory:
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
 
-    def note_unwanted(self, nodes: Collection[str], now: float) -> None:
-        """Remember since when each of these nodes (by uid) has not been meant for the Cache."""
-        self.unwanted = {uid: self.unwanted.get(uid, now) for uid in nodes}
+    def note_leaving(self, leaving: Collection[str], now: float) -> None:
+        """Remember since when each of these nodes (by uid) and copies (by id) has been leaving."""
+        self.leaving = {one: self.leaving.get(one, now) for one in leaving}
 
     def keep(self, present: Collection[str]) -> None:
         """Forget what was noted of children (by uid) that are gone."""
@@ -156,8 +157,8 @@ class Fleet:
             nodes=self._around.nodes,
             reports=self._around.reports,
             entries=self._around.entries(key),
-            silent=self._around.silent,
-            unwanted=dict(memory.unwanted),
+            silent=self._around.silent(),
+            leaving=dict(memory.leaving),
             slots=self._free_slots(key),
             shadowed=self._shadowed(key),
             claims=tuple(item for item in items if isinstance(item, Claim)),
@@ -193,7 +194,8 @@ class Fleet:
     def _free_slots(self, key: CacheKey) -> int:
         jobs = (item for item in self._items["Job"].values() if isinstance(item, Job))
         pods = (item for item in self._items["Pod"].values() if isinstance(item, JobPod))
-        return self._slots.free(key, jobs, pods, time.time())
+        silent = {name for name, node in self._around.nodes.items() if node.trouble == NOT_READY}
+        return self._slots.free(key, running(jobs, pods, silent, time.time()))
 
     def _same_name(self, key: CacheKey) -> set[CacheKey]:
         """Keys of other Caches of this name, or of what such Caches left behind."""

@@ -22,9 +22,9 @@ class Surroundings:
         self.nodes: dict[str, Node] = {}
         self.reports: dict[str, Report] = {}
         """Of whole nodes, by the node's name."""
-        self.silent: dict[str, float] = {}
-        """Nodes whose agent is not running, and since when (epoch seconds)."""
         self._agents: dict[str, AgentPod] = {}
+        self._left: dict[str, float] = {}
+        """When (epoch seconds) the pod of an agent was seen to go, by its node."""
         self._local: dict[tuple[str, str], Report] = {}
         self._entries: dict[CacheKey, dict[str, tuple[Entry, ...]]] = {}
 
@@ -34,7 +34,7 @@ class Surroundings:
         if isinstance(new, Report):
             self._file(shelf.get(name), new)
         if isinstance(new, AgentPod):
-            self._hear(new)
+            self._left.pop(new.node, None)
         shelf[name] = new
 
     def drop(self, old: Thing) -> None:
@@ -45,9 +45,19 @@ class Surroundings:
             if isinstance(old, Report):
                 self._file(old, None)
             if isinstance(old, AgentPod):
-                self.silent.setdefault(old.node, time.time())
-        if isinstance(old, Node):
-            self.silent.pop(old.name, None)
+                self._left[old.node] = time.time()
+            if isinstance(old, Node):
+                self._left.pop(old.name, None)
+
+    def silent(self) -> dict[str, float]:
+        """Nodes that have reported and whose agent does not run, and since when (epoch seconds)."""
+        reported = (name for name in self.reports if name in self.nodes)
+        agents = ((name, self._agents.get(name)) for name in reported)
+        return {
+            name: agent.silent if agent else self._left.get(name, 0.0)
+            for name, agent in agents
+            if agent is None or agent.silent
+        }
 
     def entries(self, key: CacheKey) -> tuple[tuple[str, Entry], ...]:
         """(node, entry): what agents say of a Cache, of nodes that are there, by node."""
@@ -85,12 +95,6 @@ class Surroundings:
             case Report():
                 return self._local, (thing.namespace, thing.name)
 
-    def _hear(self, agent: AgentPod) -> None:
-        if agent.silent:
-            self.silent.setdefault(agent.node, agent.silent)
-        else:
-            self.silent.pop(agent.node, None)
-
     def _file(self, old: Report | None, new: Report | None) -> None:
         for report in filter(None, (old, new)):
             for entry in report.entries:
@@ -107,7 +111,10 @@ def _key(report: Report, entry: Entry) -> CacheKey:
 
 
 def _gpus(thing: Thing | None) -> object:
-    return (thing.node_uid, thing.gpus) if isinstance(thing, Report) else None
+    """What a report says of its node; that of a namespace says nothing of it."""
+    if not isinstance(thing, Report) or thing.namespace:
+        return None
+    return thing.node_uid, thing.gpus
 
 
 def _told(thing: Thing | None) -> frozenset[Entry]:

@@ -179,7 +179,7 @@ async def test_half_a_cache_is_kept_by_no_class_but_an_administrators_volume_sta
 async def test_the_users_of_a_claim_are_asked_for_live(at: Stand) -> None:
     pod = {"persistentVolumeClaim": {"claimName": "c"}}
     at.add("Pod", "a", {"metadata": {"name": "p"}, "spec": {"volumes": [pod]}})
-    await at.apply(CheckUse("a", "c", "c-uid", "copy"))
+    await at.apply(CheckUse("a", (("c", "c-uid"),), "copy"))
     use = at.memory.uses["c-uid"]
     assert isinstance(use, Use)
     assert use.pods == ("p",)

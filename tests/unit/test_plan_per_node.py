@@ -9,7 +9,7 @@ from gkm.api import names
 from gkm.core.gpu import Gpu
 from gkm.core.image import ImageFacts
 from gkm.core.outcome import EXIT_RETRY, Outcome
-from gkm.core.view import Entry, Node, Report, Taint
+from gkm.core.view import Entry, Node, Report, Taint, Trouble
 from tests.unit.world import DIGEST, FOUND, KEY, ON_HOST, OTHER, World
 
 H100 = Gpu(0, "cuda", "90", 32, "H100")
@@ -366,8 +366,8 @@ def test_as_many_extractions_begin_as_there_are_slots_and_the_rest_says_that_it_
 
 def test_pods_and_nodes_are_counted_as_agents_report_them_each_for_its_own_cache() -> None:
     here = served("n1", "n2")
-    entry = Entry("kernels", DIGEST, "a", waiting("n1"), "Running", 3)
-    older = replace(entry, digest=OTHER, claim=waiting("n2"), phase="Outdated", pods=1)
+    entry = Entry("kernels", DIGEST, "a", waiting("n1"), 3)
+    older = replace(entry, digest=OTHER, claim=waiting("n2"), pods=1)
     forged = replace(entry, claim="looks-alike", pods=50)
     here.entries = (("n1", entry), ("n1", forged), ("n2", older))
     here.settle()
@@ -432,3 +432,124 @@ def test_an_agent_that_is_down_for_a_minute_is_named_and_nothing_else_suffers() 
     degraded = here.status["conditions"][3]
     assert (degraded["status"], degraded["reason"]) == ("True", "AgentDown")
     assert "n2" in degraded["message"]
+
+
+def test_an_image_for_other_gpus_never_costs_the_good_copy() -> None:
+    here = served("n1")
+    summary = '{"targets":[{"backend":"hip","arch":"gfx90a","warp_size":64}]}'
+    here.edit(image="registry.test/kernels:v2")
+    here.resolution = ImageFacts(OTHER, {"cache.triton.image/summary": summary}, 1000)
+    for seconds in (0, 601, 5, 86400):
+        here.now += seconds
+        here.settle()
+    assert serving(here, "n1")
+    assert here.ready["reason"] == "Outdated"
+    assert "does not fit" in here.ready["message"]
+
+
+def test_an_earlier_copy_does_not_keep_a_node_whose_gpus_fit_neither() -> None:
+    here = served("n1")
+    update(here)
+    here.reports["n1"] = report(here.nodes["n1"], MI210)
+    for seconds in (0, 601, 5):
+        here.now += seconds
+        here.settle()
+    assert here.all("PersistentVolumeClaim") == []
+
+
+def test_after_going_back_the_other_copy_stays_until_every_webhook_knows() -> None:
+    here = served("n1")
+    here.users = [_pod("old", waiting("n1"))]
+    update(here)
+    fill(here, "n1", OTHER)
+    here.now += 1000
+    here.settle()
+    here.edit(image="registry.test/kernels:v1")
+    here.resolution = FOR_H100
+    for seconds in (0, 5, 290):
+        here.now += seconds
+        here.settle()
+        assert serving(here, "n1", OTHER)
+    for seconds in (10, 5):
+        here.now += seconds
+        here.settle()
+    assert len(here.all("PersistentVolumeClaim")) == 1
+
+
+def test_the_pods_of_a_namespace_are_listed_once_for_all_its_claims() -> None:
+    here = served("n1", "n2", "n3")
+    here.users = [_pod("worker", waiting("n1"))]
+    here.delete_cache()
+    here.settle()
+    assert here.lists == 1
+
+
+def test_only_the_newest_of_the_earlier_copies_is_kept_for_a_bad_image() -> None:
+    here = served("n1")
+    here.users = [_pod("old", waiting("n1"))]
+    here.now += 10
+    update(here)
+    fill(here, "n1", OTHER)
+    third = "sha256:" + "ef" * 32
+    here.edit(image="registry.test/kernels:v3")
+    here.resolution = ImageFacts(third, FOR_H100.labels, 1000)
+    here.settle()
+    assert "superseded" in str(serving(here, "n1"))
+    assert "superseded" not in str(serving(here, "n1", OTHER))
+    assert "scale them to zero" not in here.ready["message"]
+
+
+def test_while_a_new_image_cannot_be_looked_up_a_node_that_joins_gets_the_pinned_one() -> None:
+    here = served("n1")
+    here.nodes["n2"] = node("n2")
+    here.reports["n2"] = report(here.nodes["n2"], H100)
+    here.settle()
+    here.edit(image="registry.test/kernels:typo")
+    here.resolution = Trouble("ImageNotFound", "no such tag", here.now + 300)
+    here.settle()
+    fill(here, "n2")
+    assert serving(here, "n2")
+    assert here.ready["reason"] == "Outdated"
+    assert "ImageNotFound" in here.ready["message"]
+
+
+def test_a_claim_whose_volume_is_gone_is_replaced_though_pods_name_it() -> None:
+    here = served("n1")
+    here.users = [_pod("worker", waiting("n1"))]
+    claim = serving(here, "n1")
+    del here.objects["PersistentVolume", "", claim["spec"]["volumeName"]]
+    here.change({**claim, "status": {"phase": "Lost"}})
+    here.settle()
+    assert [c["metadata"]["labels"]["gkm.io/role"] for c in here.all("PersistentVolumeClaim")] == [
+        "staging"
+    ]
+
+
+def test_a_node_that_keeps_its_copy_for_a_while_is_counted_though_it_is_not_meant() -> None:
+    here = served("n1")
+    here.reports["n1"] = report(here.nodes["n1"], MI210)
+    here.settle()
+    counts = here.status["counts"]
+    assert (counts["nodeCnt"], counts["nodeNotInUseCnt"]) == (1, 1)
+    assert here.status["conditions"][3]["reason"] == "AsExpected"
+
+
+def test_nodes_that_are_left_out_are_said_where_all_is_well() -> None:
+    here = served("n1")
+    here.nodes["n2"] = node("n2")
+    here.reports["n2"] = report(here.nodes["n2"], MI210)
+    here.settle()
+    assert (
+        "not meant for it: 1 node: the cache does not fit"
+        in (here.status["conditions"][1]["message"])
+    )
+
+
+def test_a_look_alike_claim_counts_for_nobody() -> None:
+    here = served("n1")
+    forged = serving(here, "n1")
+    forged["metadata"] |= {"name": "looks-alike", "uid": "forged"}
+    here.change(forged)
+    here.entries = (("n1", Entry("kernels", OTHER, "a", "looks-alike", 50)),)
+    here.settle()
+    assert here.status["counts"]["podOutdatedCnt"] == 0

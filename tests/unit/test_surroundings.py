@@ -11,7 +11,7 @@ from gkm.operator.surroundings import Surroundings
 LOCAL, WIDE = CacheKey(CACHE, "a", "kernels"), CacheKey(CLUSTER_CACHE, "", "kernels")
 OTHER = CacheKey(CACHE, "b", "kernels")
 CACHES: dict[CacheKey, Any] = dict.fromkeys((LOCAL, WIDE, OTHER))
-ENTRY = Entry("kernels", "sha256:1", "a", "kernels-x", "Running", 1)
+ENTRY = Entry("kernels", "sha256:1", "a", "kernels-x", 1)
 GPU = Gpu(0, "cuda", "90", 32, "H100")
 
 
@@ -73,10 +73,26 @@ def test_an_agent_is_silent_from_its_end_until_another_is_ready() -> None:
     made = around()
     running = AgentPod("agent-x", "uid-x", "1", "n1", 0.0)
     made.store(running)
-    assert made.silent == {}
+    made.store(report())
+    assert made.silent() == {}
     made.store(replace(running, silent=5.0))
-    assert made.silent == {"n1": 5.0}
+    assert made.silent() == {"n1": 5.0}
     made.drop(replace(running, silent=5.0))
-    assert made.silent == {"n1": 5.0}
+    assert made.silent()["n1"] > 5.0
     made.store(AgentPod("agent-y", "uid-y", "2", "n1", 0.0))
-    assert made.silent == {}
+    assert made.silent() == {}
+
+
+def test_a_report_without_an_agent_is_silence_that_began_long_ago() -> None:
+    """Else a restart would forget it, and say so in every status."""
+    made = around()
+    made.store(report())
+    assert made.silent() == {"n1": 0.0}
+
+
+def test_a_node_that_goes_takes_its_silence_along() -> None:
+    made = around()
+    made.store(AgentPod("agent-x", "uid-x", "1", "n1", 5.0))
+    made.store(report())
+    made.drop(Node("n1", "uid-n1", "1", {}))
+    assert made.silent() == {}

@@ -86,9 +86,11 @@ class World:
     reports: dict[str, Report] = field(default_factory=dict)
     entries: tuple[tuple[str, Entry], ...] = ()
     silent: dict[str, float] = field(default_factory=dict)
-    unwanted: dict[str, float] = field(default_factory=dict)
+    leaving: dict[str, float] = field(default_factory=dict)
     slots: int = 32
     writes: list[str] = field(default_factory=list)
+    lists: int = 0
+    """How often the pods of a namespace were listed."""
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class World:
         """Plan and obey until there is nothing to do; the status is stored as the operator does."""
         for _ in range(30):
             wanted = self.plan()
-            self.unwanted = {u: self.unwanted.get(u, self.now) for u in wanted.unwanted}
+            self.leaving = {u: self.leaving.get(u, self.now) for u in wanted.leaving}
             if not wanted.actions:
                 self._store_status(wanted)
                 return wanted
@@ -212,7 +214,7 @@ class World:
             reports=self.reports,
             entries=self.entries,
             silent=self.silent,
-            unwanted=self.unwanted,
+            leaving=self.leaving,
             slots=self.slots,
             shadowed=self.shadowed,
             claims=tuple(o for o in parsed if isinstance(o, Claim)),
@@ -250,7 +252,7 @@ class World:
     def _cache(self) -> Place:
         return (self.key.kind, self.key.namespace, self.key.name)
 
-    def obey(self, action: Action) -> None:
+    def obey(self, action: Action) -> None:  # noqa: C901 - one case per action
         match action:
             case Create(kind, body, _):
                 meta = body["metadata"]
@@ -274,8 +276,10 @@ class World:
                 self.writes.append("patch PersistentVolume")
                 volume = self.get("PersistentVolume", "", action.volume)
                 self._put(_merged(volume, publish.reservation(volume, action)))
-            case CheckUse(namespace, claim, uid, _):
-                self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
+            case CheckUse(_, claims):
+                self.lists += 1
+                for claim, uid in claims:
+                    self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
             case Inquire(_, _, name, uid, _):
                 found = self.events.get(name, [])
                 self.said[uid] = inquire.heard(found, self.said.get(uid), self.now)
