@@ -137,10 +137,11 @@ def _finalizer(cache: Cache, *, present: bool) -> tuple[Patch, ...]:
 
 
 def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
-    """One event when the word in the STATUS column changes."""
+    """One event when the word in the STATUS column changes; pods that come and go are no news."""
     ready = status["conditions"][0]
     before = next((c.reason for c in cache.status.conditions if c.type == READY), "")
-    if ready["reason"] in (before, explain.PENDING):
+    used_or_not = {explain.EXTRACTED, explain.RUNNING}
+    if ready["reason"] in (before, explain.PENDING) or {before, ready["reason"]} <= used_or_not:
         return ()
     bad = ready["reason"] == explain.ERROR
     return (Event("Warning" if bad else "Normal", ready["reason"], ready["message"]),)
