@@ -30,6 +30,8 @@ EXAMPLES = ROOT / "examples"
 CHART = ROOT / "charts" / "gkm"
 NAMESPACE = "gkm-system"
 SHARED_FOLDER = "/kernel-caches-shared"
+SIMULATED = "type=H100,driver=550.54.15,count=2"
+"""The GPUs of every node of a test cluster, but where its annotation says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def install(stage: Stage, log: Log, **more: Json) -> None:
             "plainHttp": [stage.registry, *stage.proxies.values()],
             "caBundle": stage.ca_bundle,
         },
-        "agent": {"simulatedGpus": "type=H100,driver=550.54.15,count=2"},
+        "agent": {"simulatedGpus": SIMULATED},
         "hostPath": {"enabled": bool(stage.host_path), "path": stage.host_path or "/unused"},
     } | more
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, step(log, "installed the chart"):

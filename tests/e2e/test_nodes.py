@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gkm.api import names
+from tests import stage as staging
 from tests.cluster.cluster import Cluster
 from tests.cluster.node import Node
 from tests.e2e.actors import Actors, eventually
@@ -135,3 +136,35 @@ def test_a_late_driver_is_noticed_and_its_node_filled(actors: Actors, stage: Sta
 def _running(stage: Stage, namespace: str) -> list[str]:
     found = (p for p in pods(stage, namespace) if p["status"].get("phase") == "Running")
     return sorted(pod["spec"]["nodeName"] for pod in found)
+
+
+@pytest.fixture
+def deaf(stage: Stage) -> Iterator[str]:
+    """A node without an agent; the others keep theirs."""
+    node, *others = nodes(stage)
+    for other in (*others, *nodes(stage, tainted=True)):
+        stage.kubectl("label", "node", other, "example.com/agent=yes")
+    agent = {"simulatedGpus": staging.SIMULATED, "nodeSelector": {"example.com/agent": "yes"}}
+    staging.install(stage, print, agent=agent)
+    yield node
+    staging.install(stage, print)
+    stage.kubectl("label", "nodes", "--all", "example.com/agent-")
+
+
+def test_a_node_whose_agent_is_down_is_named_and_pods_there_get_the_cache_all_the_same(
+    actors: Actors, stage: Stage, deaf: str
+) -> None:
+    here = actors.namespace("deaf")
+    per_node(actors, here)
+    actors.apply(daemonset(stage, here))
+    check_hits(stage, wait_workload(stage, here, nodes(stage)))
+
+    def named() -> str:
+        conditions = actors.get("gkmcache", here, "kernels")["status"]["conditions"]
+        (found,) = (one for one in conditions if one["type"] == "Degraded")
+        return str(found["message"]) if found["reason"] == "AgentDown" else ""
+
+    said = eventually("the status says so", named)
+    print(said)
+    assert deaf in said
+    assert actors.ready("gkmcache", here, "kernels")["status"] == "True"
