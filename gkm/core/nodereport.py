@@ -20,11 +20,12 @@ from typing import Final
 
 from gkm.api.cache import Condition, JsonObject
 from gkm.api.cachenode import CacheEntry, CacheNodeStatus, ClaimEntry, NodeCounts
+from gkm.api.names import DELETING, OUTDATED
 from gkm.core import gputargets, nodegpus
 from gkm.core.conditions import READY
 from gkm.core.fit import Verdict, fit_node
 from gkm.core.gpu import Gpu
-from gkm.core.nodeview import DELETING, OUTDATED, NodeClaim, NodePod, ThisNode
+from gkm.core.nodeview import NodeClaim, NodePod, ThisNode
 from gkm.core.objects import SERVING
 from gkm.core.retry import Failure
 

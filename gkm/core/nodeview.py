@@ -15,8 +15,6 @@ from gkm.core.objects import SERVING, STAGING
 
 Json = dict[str, Any]
 
-OUTDATED = "Outdated"
-DELETING = "Deleting"
 _OVER = ("Succeeded", "Failed")
 _LONGEST_NAME = 63
 _DIGEST = re.compile(r"[a-z0-9]{1,16}:[0-9a-f]{32,128}")
@@ -108,9 +106,9 @@ def pod(obj: Json) -> NodePod | None:
 def _superseded(obj: Json) -> str:
     """A claim that is being deleted says so itself: no new pod gets it."""
     said = _annotations(obj).get(names.ANNOTATION_SUPERSEDED, "")
-    if said == DELETING or "deletionTimestamp" in obj["metadata"]:
-        return DELETING
-    return OUTDATED if said else ""
+    if said == names.DELETING or "deletionTimestamp" in obj["metadata"]:
+        return names.DELETING
+    return names.OUTDATED if said else ""
 
 
 def _annotations(obj: Json) -> dict[str, str]:
