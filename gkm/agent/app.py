@@ -19,6 +19,7 @@ from gkm.agent.reporter import Reporter
 from gkm.api import names
 from gkm.api.errors import Rejected
 from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
+from gkm.core.nodeview import slim_claim, slim_pod
 from gkm.kube.access import find
 from gkm.kube.client import Client, Scope
 from gkm.kube.informer import Informer
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_LOOK = 20.0
 """Seconds that the first report waits for the GPUs: a driver may hang."""
+_PAGE = 10
+"""Pods and claims that are read at a time: users make them, and may make them large."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,13 @@ def _informers(settings: Settings, client: Client, picture: Picture) -> list[Inf
     follow = partial(Informer, client, receiver=picture, resync=settings.resync)
     nodes = f"{names.node_label(settings.node)},{names.SHARED}"
     ours = f"{names.MANAGED_BY}={names.MANAGER},{names.LABEL_NODE} in ({nodes})"
-    itself = Scope(fields=f"metadata.name={settings.node}")
+    name = f"metadata.name={settings.node}"
+    here = Scope(fields=f"spec.nodeName={settings.node}", slim=slim_pod, page=_PAGE)
+    itself = Scope(fields=name)
     return [
-        follow(POD, scope=Scope(fields=f"spec.nodeName={settings.node}")),
-        follow(CLAIM, scope=Scope(labels=ours)),
-        follow(NODE, scope=itself),
+        follow(POD, scope=here),
+        follow(CLAIM, scope=Scope(labels=ours, metadata=True, slim=slim_claim, page=_PAGE)),
+        follow(NODE, scope=Scope(fields=name, metadata=True)),
         # By name, not by label: an object of this name is in the way even without our labels.
         follow(CACHE_NODE, scope=itself),
         follow(CLUSTER_CACHE_NODE, scope=itself),

@@ -15,8 +15,6 @@ from gkm.core.nodeview import ThisNode
 
 Json = dict[str, Any]
 
-HOSTNAME = "kubernetes.io/hostname"
-
 
 @dataclass(frozen=True)
 class Create:
@@ -85,7 +83,7 @@ def _step(
 
 def _body(node: ThisNode, place: str) -> Json:
     owner = {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid}
-    labels = {names.MANAGED_BY: names.MANAGER, HOSTNAME: names.node_label(node.name)}
+    labels = {names.MANAGED_BY: names.MANAGER, names.LABEL_HOSTNAME: names.node_label(node.name)}
     meta: Json = {"name": node.name, "labels": labels, "ownerReferences": [owner]}
     meta |= {"namespace": place} if place != CLUSTER else {}
     return {"apiVersion": names.API_VERSION, "kind": kind_of(place), "metadata": meta}

@@ -113,5 +113,8 @@ class CacheNodeStatus(Model):
     gpu_message: str = ""
     """Why GPUs may be missing above; empty if nothing is doubtful."""
 
+    claims_left_out: int = 0
+    """Claims that concern this node and have no place in ``caches``, because there are too many."""
+
     caches: dict[str, dict[str, CacheEntry]] = Field(default={})
     """By the name of the cache, then by digest: the versions of it that are on the node."""

@@ -5,6 +5,7 @@ Conditions, events and the per-namespace status all take their words from here.
 
 from dataclasses import dataclass
 
+from gkm.api import names
 from gkm.core.copy import Phase
 from gkm.core.copy import Volume as VolumeState
 from gkm.core.judge import Judged
@@ -16,9 +17,9 @@ PENDING = "Pending"
 DOWNLOADING = "Downloading"
 EXTRACTED = "Extracted"
 RUNNING = "Running"
-OUTDATED = "Outdated"
+OUTDATED = names.OUTDATED
 ERROR = "Error"
-DELETING = "Deleting"
+DELETING = names.DELETING
 
 
 # One text from the first byte until it is served: the last steps take less than a second, and are

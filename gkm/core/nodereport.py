@@ -13,18 +13,21 @@ While a version has a staging and a serving claim in a namespace, the serving on
 there counts for more than what comes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 from gkm.api.cache import Condition, JsonObject
 from gkm.api.cachenode import CacheEntry, CacheNodeStatus, ClaimEntry, NodeCounts
+from gkm.api.names import DELETING, OUTDATED, CacheKey
 from gkm.core import gputargets, nodegpus
 from gkm.core.conditions import READY
 from gkm.core.fit import Verdict, fit_node
 from gkm.core.gpu import Gpu
-from gkm.core.nodeview import DELETING, OUTDATED, NodeClaim, NodePod, ThisNode
+from gkm.core.nodeview import NodeClaim, NodePod, ThisNode
 from gkm.core.objects import SERVING
 from gkm.core.retry import Failure
 
@@ -38,6 +41,8 @@ last, because it matters only while none serves."""
 _GOOD: Final = frozenset({_EXTRACTED, _RUNNING, OUTDATED})
 _LONGEST_MESSAGE: Final = 256
 """Characters: an object holds the entries of all caches of its node."""
+_MOST_CLAIMS: Final = 200
+"""Of one object. The API server refuses one of 1 MiB or so, and the node's GPUs with it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def report(
 ) -> dict[str, CacheNodeStatus]:
     """Return the status of each CacheNode that the node should have, by place, without times.
 
-    The ClusterGKMCacheNode is always there, a GKMCacheNode only where it has an entry.
+    The ClusterGKMCacheNode is always there, a GKMCacheNode only where it has an entry. Claims for
+    which there is no room are only counted.
     """
     places: dict[str, list[_Voice]] = {CLUSTER: []}
     for voice in _voices(node.uid, claims, _users(pods)):
@@ -112,11 +118,34 @@ def _users(pods: Iterable[NodePod]) -> dict[tuple[str, str], frozenset[str]]:
 def _voices(
     uid: str, claims: Iterable[NodeClaim], users: Mapping[tuple[str, str], frozenset[str]]
 ) -> list[_Voice]:
-    ordered = sorted(claims, key=lambda claim: (claim.key, claim.namespace, claim.name))
+    ordered = sorted(claims, key=_order)
     said = [_voice(one, users.get((one.namespace, one.name), frozenset())) for one in ordered]
     here = [voice for voice in said if _concerns(voice, uid)]
     served = {_version(voice.claim) for voice in here if voice.claim.role == SERVING}
     return [v for v in here if v.claim.role == SERVING or _version(v.claim) not in served]
+
+
+def _chosen(voices: Iterable[_Voice]) -> list[_Voice]:
+    """Pick those that an object has room for: of each namespace the oldest, in turn.
+
+    Whoever forges any number of claims pushes out no older one of their own namespace, and takes
+    no more room from the others than their namespace's share.
+    """
+    turns: Counter[str] = Counter()
+    ranked: list[tuple[int, _Voice]] = []
+    for voice in sorted(voices, key=_age):
+        turns[voice.claim.namespace] += 1
+        ranked.append((turns[voice.claim.namespace], voice))
+    ranked.sort(key=itemgetter(0))  # stable: within a turn the oldest is first
+    return sorted((voice for _, voice in ranked[:_MOST_CLAIMS]), key=lambda one: _order(one.claim))
+
+
+def _order(claim: NodeClaim) -> tuple[CacheKey, str, str]:
+    return claim.key, claim.namespace, claim.name
+
+
+def _age(voice: _Voice) -> tuple[str, str, str]:
+    return voice.claim.created, voice.claim.namespace, voice.claim.name
 
 
 def _voice(claim: NodeClaim, users: frozenset[str]) -> _Voice:
@@ -139,14 +168,16 @@ def _version(claim: NodeClaim) -> tuple[object, ...]:
 
 def _status(name: str, look: Look, voices: list[_Voice]) -> CacheNodeStatus:
     versions: dict[str, dict[str, list[_Voice]]] = {}
-    for voice in voices:
+    listed = _chosen(voices)
+    for voice in listed:
         digests = versions.setdefault(voice.claim.key.name, {})
         digests.setdefault(voice.claim.digest, []).append(voice)
     return CacheNodeStatus(
         node_name=name if look.gpus is not None else "",
-        counts=_counts(voices),
+        counts=_counts(listed),
         gpus=nodegpus.groups(look.gpus or ()),
         gpu_message=look.message[:_LONGEST_MESSAGE],
+        claims_left_out=len(voices) - len(listed),
         caches={
             cache: {digest: _entry(said, look.gpus) for digest, said in sorted(digests.items())}
             for cache, digests in sorted(versions.items())

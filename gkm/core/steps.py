@@ -296,8 +296,8 @@ def _superseded(move: Move, use: Use | None) -> str:
     used = use is not None and use.pods
     cache = move.ground.cache
     if cache is None or cache.deleting:
-        return "Deleting" if used else ""
-    return "Outdated" if used or move.copy.ref.place in move.ground.successors else ""
+        return names.DELETING if used else ""
+    return names.OUTDATED if used or move.copy.ref.place in move.ground.successors else ""
 
 
 def _restore(move: Move) -> tuple[Action, ...]:

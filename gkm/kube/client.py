@@ -25,7 +25,6 @@ WATCH_SECONDS = 290
 _SILENCE_SECONDS = 70
 """Bookmarks come about once a minute, but for a kind of which the API server has seen no change
 since it started: a watch that is silent for longer is dead, or as good as dead."""
-_PAGE = 500
 _JSON = {"Content-Type": "application/json"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
@@ -62,6 +61,8 @@ class Scope:
     """The server sends the objects' metadata only."""
     slim: Callable[[Json], Json] = lambda obj: obj
     """What is kept of an object as soon as it is read: many at once may be large."""
+    page: int = 500
+    """How many are read at a time, before that."""
 
     def query(self) -> dict[str, str]:
         """The part of a URL's query that says it."""
@@ -144,7 +145,7 @@ class Client:
     async def list(self, kind: str, scope: Scope = EVERYTHING) -> tuple[list[Json], str]:
         """List what is in scope, in pages; also returns the resourceVersion to watch from."""
         found: list[Json] = []
-        query = {"limit": str(_PAGE), **scope.query()}
+        query = {"limit": str(scope.page), **scope.query()}
         where, headers = path(kind, scope.namespace), scope.accept("List")
         while True:
             page = await self._send("GET", where, query=query, headers=headers)

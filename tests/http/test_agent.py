@@ -11,15 +11,18 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gkm.agent import app, health
 from gkm.api import names
+from gkm.api.names import CLUSTER_CACHE, CacheKey
+from gkm.core.objects import STAGING
 from gkm.core.retry import Failure
 from gkm.gpus import Inventory as Found
 from gkm.gpus.simulated import parse
 from tests.kubeapi import KubeApi, served
+from tests.nodeclaims import DIGEST, NODE, NODE_UID, OTHER, claim_of, copy_of
 
 Json = dict[str, Any]
 
-NODE, NODE_UID = "worker-1", "node-uid"
-DIGEST = "sha256:" + "a" * 64
+COPY, OLD = copy_of(), copy_of(digest=OTHER)
+SERVING_NAME, STAGING_NAME, OLD_NAME = COPY.serving_names[-1], COPY.staging, OLD.serving_names[-1]
 CLAIMS, PODS, NODES = "persistentvolumeclaims", "pods", "nodes"
 OWN, CLUSTER_OWN = "gkmcachenodes", "clustergkmcachenodes"
 
@@ -37,21 +40,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def node(uid: str = NODE_UID, simulated: str = "type=H100,count=2") -> Json:
     annotations = {names.ANNOTATION_SIMULATED: simulated}
     return {"metadata": {"name": NODE, "uid": uid, "annotations": annotations}}
-
-
-def claim(name: str, role: str, namespace: str = "ns", **annotations: str) -> Json:
-    labels = {
-        names.MANAGED_BY: names.MANAGER,
-        names.LABEL_ROLE: role,
-        names.LABEL_NODE: names.node_label(NODE),
-    }
-    said = {
-        names.ANNOTATION_CACHE: f"GKMCache/{namespace}/cache",
-        names.ANNOTATION_DIGEST: DIGEST,
-        names.ANNOTATION_NODE_UID: NODE_UID,
-    } | annotations
-    meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": said}
-    return {"metadata": meta, "spec": {}}
 
 
 def pod(name: str, *claims: str, phase: str = "Running") -> Json:
@@ -137,38 +125,38 @@ async def test_a_copy_costs_a_creation_and_two_patches_and_a_pod_one() -> None:
     async with agent_of(api) as agent:
         await agent.reporter.reported.wait()
         api.writes.clear()
-        api.put(CLAIMS, claim("staging", "staging"))
+        api.put(CLAIMS, claim_of(COPY, STAGING))
         await until(lambda: word(api) == "Downloading")
-        api.remove(CLAIMS, "ns", "staging")
+        api.remove(CLAIMS, "ns", STAGING_NAME)
         await asyncio.sleep(0.2)
-        api.put(CLAIMS, claim("serving", "serving"))
+        api.put(CLAIMS, claim_of(COPY))
         await until(lambda: word(api) == "Extracted")
         await quiet(api)
         patch = f"PATCH {OWN}/ns/{NODE}/status"
         assert api.writes == [f"POST {OWN}/ns", patch, patch]
         since = entry(api)["conditions"][0]["lastTransitionTime"]
 
-        api.put(PODS, pod("user", "serving", phase="Pending"))
+        api.put(PODS, pod("user", SERVING_NAME, phase="Pending"))
         await until(lambda: word(api) == "Running")
-        api.put(PODS, pod("user", "serving"))
+        api.put(PODS, pod("user", SERVING_NAME))
         await quiet(api)
         assert api.writes == [f"POST {OWN}/ns", patch, patch, patch]
         assert entry(api)["conditions"][0]["lastTransitionTime"] == since
 
-        api.put(PODS, pod("user", "serving", phase="Succeeded"))
+        api.put(PODS, pod("user", SERVING_NAME, phase="Succeeded"))
         await until(lambda: word(api) == "Extracted")
 
 
 async def test_a_burst_is_one_patch() -> None:
     api = KubeApi()
     api.put(NODES, node())
-    api.put(CLAIMS, claim("serving", "serving"))
+    api.put(CLAIMS, claim_of(COPY))
     async with agent_of(api):
         await until(lambda: word(api) == "Extracted")
         await quiet(api)
         before = len(api.writes)
         for number in range(50):
-            api.put(PODS, pod(f"user-{number}", "serving"))
+            api.put(PODS, pod(f"user-{number}", SERVING_NAME))
         await until(lambda: entry(api)["claims"][0].get("pods") == 50)
         assert len(api.writes) - before <= 2
 
@@ -177,7 +165,7 @@ async def test_a_failed_extraction_is_said_with_its_message() -> None:
     failure = Failure("job", "input", "PullFailed", "the registry is away", 1, 0.0, final=False)
     api = KubeApi()
     api.put(NODES, node())
-    api.put(CLAIMS, claim("staging", "staging", **{names.ANNOTATION_FAILED: failure.to_json()}))
+    api.put(CLAIMS, claim_of(COPY, STAGING, **{names.ANNOTATION_FAILED: failure.to_json()}))
     async with agent_of(api):
         await until(lambda: word(api) == "Error")
     assert entry(api)["conditions"][0]["message"] == "the registry is away"
@@ -186,17 +174,16 @@ async def test_a_failed_extraction_is_said_with_its_message() -> None:
 async def test_what_is_gone_is_taken_away_and_an_empty_object_too() -> None:
     api = KubeApi()
     api.put(NODES, node())
-    api.put(CLAIMS, claim("serving", "serving"))
-    other = DIGEST.replace("a", "b")
-    api.put(CLAIMS, claim("old", "serving", **{names.ANNOTATION_DIGEST: other}))
+    api.put(CLAIMS, claim_of(COPY))
+    api.put(CLAIMS, claim_of(OLD))
     async with agent_of(api):
         await until(lambda: word(api) == "Extracted")
         await quiet(api)
-        api.remove(CLAIMS, "ns", "old")
+        api.remove(CLAIMS, "ns", OLD_NAME)
         status = api.objects[OWN, "ns", NODE]["status"]
-        assert other in status["caches"]["cache"]
-        await until(lambda: other not in api.objects[OWN, "ns", NODE]["status"]["caches"]["cache"])
-        api.remove(CLAIMS, "ns", "serving")
+        assert OTHER in status["caches"]["cache"]
+        await until(lambda: OTHER not in api.objects[OWN, "ns", NODE]["status"]["caches"]["cache"])
+        api.remove(CLAIMS, "ns", SERVING_NAME)
         await until(lambda: (OWN, "ns", NODE) not in api.objects)
         await quiet(api)
         assert [one.split()[0] for one in api.writes].count("DELETE") == 1
@@ -206,7 +193,7 @@ async def test_what_is_gone_is_taken_away_and_an_empty_object_too() -> None:
 async def test_a_replaced_node_gets_reports_of_its_own() -> None:
     api = KubeApi()
     api.put(NODES, node())
-    api.put(CLAIMS, claim("serving", "serving"))
+    api.put(CLAIMS, claim_of(COPY))
     async with agent_of(api):
         await until(lambda: word(api) == "Extracted")
         await quiet(api)
@@ -226,7 +213,7 @@ async def test_a_namespace_that_goes_is_tried_ever_more_rarely() -> None:
     api = KubeApi()
     api.terminating.add("ns")
     api.put(NODES, node())
-    api.put(CLAIMS, claim("serving", "serving"))
+    api.put(CLAIMS, claim_of(COPY))
     async with agent_of(api) as agent:
         await agent.reporter.reported.wait()
         await asyncio.sleep(2)
@@ -244,7 +231,7 @@ async def test_an_api_server_that_was_away_gets_what_changed_meanwhile() -> None
         before = list(api.writes)
         api.cut()
         await asyncio.sleep(0.3)
-        api.put(CLAIMS, claim("serving", "serving"))
+        api.put(CLAIMS, claim_of(COPY))
         api.down = False
         await until(lambda: word(api) == "Extracted")
         await quiet(api)
@@ -289,6 +276,27 @@ async def test_simulated_gpus_are_followed_and_a_mistake_in_them_is_said() -> No
         own = (CLUSTER_OWN, "", NODE)
         await until(lambda: "rubbish" in api.objects[own]["status"].get("gpuMessage", ""))
         assert gpus(api)[0]["arch"] == "gfx90a"
+
+
+async def test_claims_that_users_make_up_stop_no_report() -> None:
+    api = KubeApi()
+    api.put(NODES, node())
+    said = {"other": "x" * 100_000, names.ANNOTATION_FAILED: "x" * 100_000}
+    for number in range(250):
+        cache = CacheKey(CLUSTER_CACHE, "", f"forged-{number}")
+        api.put(CLAIMS, claim_of(copy_of(cache, "team"), STAGING, **said))
+        other = claim_of(copy_of(cache, "team"), STAGING)
+        other["metadata"]["name"] = f"no-name-of-ours-{number}"
+        api.put(CLAIMS, other)
+    api.put(CLAIMS, claim_of(copy_of(CacheKey(CLUSTER_CACHE, "", "cache"))))
+    async with agent_of(api) as agent:
+        await agent.reporter.reported.wait()
+        await until(lambda: gpus(api))
+        status = api.objects[CLUSTER_OWN, "", NODE]["status"]
+        assert status["claimsLeftOut"] == 51
+        assert DIGEST in status["caches"]["cache"]
+        assert len(json.dumps(status)) < 200_000
+        assert max(len(one.failed) for one in agent.picture.claims) == 0
 
 
 async def test_probes() -> None:

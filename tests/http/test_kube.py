@@ -106,12 +106,13 @@ async def test_a_scope_says_to_the_server_which_objects_and_how_much_of_them() -
     def slim(obj: Json) -> Json:
         return {"metadata": {"name": obj["metadata"]["name"]}}
 
-    scope = Scope("ns", "a=b", "metadata.name=c", metadata=True, slim=slim)
+    scope = Scope("ns", "a=b", "metadata.name=c", metadata=True, slim=slim, page=7)
     async with client_of(handler) as client:
         found, version = await client.list("Pod", scope)
         seen = [event async for event in client.watch("Pod", version, scope)]
     assert found == [{"metadata": {"name": "a"}}]
     assert seen == [("ADDED", {"metadata": {"name": "a"}})]
+    assert asked[0].query["limit"] == "7"
     for request, kind in zip(
         asked, ("PartialObjectMetadataList", "PartialObjectMetadata"), strict=True
     ):

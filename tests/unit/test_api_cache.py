@@ -145,6 +145,7 @@ def test_node_status_comes_back_as_it_was_written() -> None:
             "podOutdatedCnt": 0,
         },
         "gpuMessage": "",
+        "claimsLeftOut": 3,
         "gpus": [{**gpus, "warpSize": 64, "ids": [0, 1]}],
         "caches": {"vector-add": {"sha256:" + "c" * 64: entry}},
     }

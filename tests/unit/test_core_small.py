@@ -1,6 +1,7 @@
 """Small pure rules: sizes, pauses, names, conditions, the proof that nobody uses a claim."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, noted, unused_since_two_lists
 from gkm.core.retry import Failure, backoff, trouble
 from gkm.core.view import Use
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -142,3 +145,9 @@ def test_lists_grow_apart_while_pods_stay() -> None:
     assert gaps[0] == 5
     assert gaps == sorted(gaps)
     assert gaps[-1] == 60
+
+
+@pytest.mark.parametrize("word", [names.OUTDATED, names.DELETING, names.LABEL_HOSTNAME])
+def test_a_word_that_programs_agree_on_is_written_once(word: str) -> None:
+    sources = [path for top in ("gkm", "webhook") for path in (ROOT / top).rglob("*.py")]
+    assert [p.name for p in sources if f'"{word}"' in p.read_text()] == ["names.py"]

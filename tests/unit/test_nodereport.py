@@ -1,5 +1,6 @@
 """What a node's agent reports: which claims concern it, and what they amount to."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,15 +18,15 @@ from gkm.core.gputargets import Target, Targets
 from gkm.core.mergepatch import difference
 from gkm.core.nodereport import CLUSTER, Look, read, report, stamped
 from gkm.core.nodeview import NodeClaim, NodePod, ThisNode
+from gkm.core.objects import CopyRef
 from gkm.core.retry import Failure
 from gkm.gpus.simulated import parse
 from tests.kubeapi import merged
+from tests.nodeclaims import DIGEST, KEY, OTHER, claim_of, copy_of
 
 NODE = ThisNode("worker-1", "node-uid")
 LOOK = Look(parse("type=H100,count=2;type=MI210"))
 FITS_H100 = Targets((Target("cuda", "90", 32),)).to_json()
-DIGEST, OTHER = ("sha256:" + letter * 64 for letter in "ab")
-KEY = CacheKey(CACHE, "ns", "cache")
 SERVING = NodeClaim(
     "ns", "serving", KEY, DIGEST, "serving", shared=False, node_uid="node-uid", targets=FITS_H100
 )
@@ -263,24 +264,109 @@ def test_gpus_can_be_read_back_from_a_report(text: str) -> None:
     assert nodegpus.reported(CacheNodeStatus()) is None
 
 
-def a_claim(**changes: Any) -> dict[str, Any]:
-    labels = {names.LABEL_ROLE: "serving", names.LABEL_NODE: names.SHARED}
-    annotations = {names.ANNOTATION_CACHE: str(KEY), names.ANNOTATION_DIGEST: DIGEST}
-    meta = {"name": "c", "namespace": "ns", "labels": labels, "annotations": annotations}
-    return {"metadata": meta | changes, "spec": {}}
+def changed(role: str = "serving", **changes: Any) -> dict[str, Any]:
+    """A claim of GKM's that somebody changed."""
+    obj = claim_of(copy_of(), role)
+    return obj | {"metadata": obj["metadata"] | changes}
 
 
 def test_a_claim_counts_only_where_and_as_gkm_would_have_made_it() -> None:
-    assert nodeview.claim(a_claim()) == NodeClaim("ns", "c", KEY, DIGEST, "serving", shared=True)
-    assert nodeview.claim(a_claim(namespace="other")) is None
-    assert nodeview.claim(a_claim(labels={names.LABEL_ROLE: "reclaim"})) is None
-    assert nodeview.claim(a_claim(annotations={})) is None
-    marks = {names.ANNOTATION_CACHE: str(KEY), names.ANNOTATION_DIGEST: "sha256:" + "a" * 100_000}
-    assert nodeview.claim(a_claim(annotations=marks)) is None
+    name, labels = copy_of().serving_names[-1], changed()["metadata"]["labels"]
+    made = NodeClaim("ns", name, KEY, DIGEST, "serving", shared=False, node_uid="node-uid")
+    assert nodeview.claim(changed()) == made
+    assert nodeview.claim(claim_of(copy_of(node_uid=""))) == replace(
+        made, name="cache", shared=True, node_uid=""
+    )
+    assert nodeview.claim(changed("staging")) is not None
+    assert nodeview.claim(changed("reclaim")) is None
+    changes: tuple[dict[str, Any], ...] = (
+        {"name": "another"},
+        {"namespace": "other"},
+        {"annotations": {}},
+        {"labels": labels | {names.LABEL_COPY: "aaaaaaaaaaaaa"}},
+        {"labels": labels | {names.LABEL_CACHE_UID: "another"}},
+    )
+    for change in changes:
+        assert nodeview.claim(changed(**change)) is None, change
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        copy_of(digest="sha256:" + "a" * 100_000),
+        copy_of(CacheKey(CLUSTER_CACHE, "", "c" * 64)),
+        copy_of(CacheKey(CLUSTER_CACHE, "ns", "cache")),
+        copy_of(CacheKey(CACHE, "", "cache")),
+    ],
+    ids=["long digest", "long name", "a namespace too many", "no namespace"],
+)
+def test_a_forged_claim_that_would_be_long_or_out_of_place_does_not_count(copy: CopyRef) -> None:
+    assert nodeview.claim(claim_of(copy)) is None
+
+
+def test_of_a_large_object_little_is_kept_and_it_says_the_same() -> None:
+    large = {"annotations": {"other": "x" * 200_000}, "managedFields": ["x" * 200_000]}
+    times = {"creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "later"}
+    obj = claim_of(copy_of(), **{names.ANNOTATION_TARGETS: FITS_H100, "other": "x" * 200_000})
+    obj["metadata"] |= times | {"managedFields": large, "uid": "u", "resourceVersion": "1"}
+    obj["metadata"]["labels"] |= {f"label-{n}": "x" * 63 for n in range(1000)}
+    slim = nodeview.slim_claim(obj)
+    assert nodeview.claim(slim) == nodeview.claim(obj)
+    assert nodeview.claim(slim) is not None
+    assert len(json.dumps(slim)) < 2000
+    meta = {"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "1", **large}
+    volumes = [{"persistentVolumeClaim": {"claimName": "c"}}, {"configMap": large}]
+    spec = {"nodeName": "worker-1", "volumes": volumes, "containers": [large]}
+    obj = {"metadata": meta, "spec": spec, "status": {"phase": "Running", "conditions": [large]}}
+    assert nodeview.pod(nodeview.slim_pod(obj)) == nodeview.pod(obj) == pod("u", "c")
+    assert len(json.dumps(nodeview.slim_pod(obj))) < 300
+
+
+@pytest.mark.parametrize("name", [names.ANNOTATION_TARGETS, names.ANNOTATION_FAILED])
+def test_a_text_that_is_longer_than_any_of_gkm_is_not_kept(name: str) -> None:
+    found = nodeview.claim(nodeview.slim_claim(claim_of(copy_of(), **{name: "x" * 200_000})))
+    assert found is not None
+    assert (found.targets, found.failed) == ("", "")
+
+
+def many(count: int, namespace: str, year: int) -> list[NodeClaim]:
+    """Claims of a ClusterGKMCache each, in the order in which they were made."""
+    return [
+        replace(
+            SERVING,
+            namespace=namespace,
+            name=f"claim-{n}",
+            key=CacheKey(CLUSTER_CACHE, "", f"{namespace}-{n}"),
+            created=f"{year}-01-01T{n // 60:02}:{n % 60:02}:00Z",
+        )
+        for n in range(count)
+    ]
+
+
+def test_any_number_of_claims_makes_a_report_of_bounded_size() -> None:
+    forged = [
+        replace(one, role="staging", failed=FAILED.replace("no such image", "\U0001f600" * 2000))
+        for one in many(1400, "ns", 2025)
+    ]
+    status = report(NODE, LOOK, forged, [])[CLUSTER]
+    assert status.claims_left_out == 1200
+    assert status.gpus
+    assert len(status.model_dump_json(by_alias=True).encode()) < 700_000
+    assert status == report(NODE, LOOK, reversed(forged), [])[CLUSTER]
+
+
+def test_newcomers_push_nobody_out_and_no_namespace_takes_the_room_of_another() -> None:
+    def listed(*claims: NodeClaim) -> set[str]:
+        return set(report(NODE, LOOK, claims, [])[CLUSTER].caches)
+
+    old, new, few = many(150, "ns", 2025), many(1000, "ns", 2026), many(50, "few", 2026)
+    assert listed(*new, *old) == {one.key.name for one in [*old, *new[:50]]}
+    assert {one.key.name for one in few} < listed(*old, *new, *few)
+    assert report(NODE, LOOK, [*old, *few], [])[CLUSTER].claims_left_out == 0
 
 
 def test_a_claim_that_is_being_deleted_says_so() -> None:
-    found = nodeview.claim(a_claim(deletionTimestamp="2026-01-01T00:00:00Z"))
+    found = nodeview.claim(changed(deletionTimestamp="2026-01-01T00:00:00Z"))
     assert found is not None
     assert found.superseded == "Deleting"
 
