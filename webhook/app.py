@@ -24,7 +24,9 @@ from webhook.server import Server
 _log = logging.getLogger(__name__)
 _PORT: Final = 9443
 _LONGEST_SILENCE: Final = 60.0
-"""Seconds. The operator keeps a superseded claim for minutes, so a picture of this age is safe."""
+"""Seconds. The operator keeps a claim for minutes after its successor came, so a picture of this
+age names none that goes. Of a Cache that was just deleted it may: such a pod finds no claim, and
+waits until it is deleted, too."""
 _WATCH_SECONDS: Final = 40.0
 """Bookmarks come about once a minute, too seldom for the above; the end of a watch is news, too."""
 _PAUSE_SECONDS: Final = 5.0
