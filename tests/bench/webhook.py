@@ -27,7 +27,7 @@ from gkm.core.podlayer import Program
 from tests.certificates import Certificate as Files
 from tests.certificates import issue
 from tests.reviews import review
-from tests.webhooks import HOST, a_cache, a_picture, a_secret
+from tests.webhooks import CLAIM_NAME, HOST, a_cache, a_picture, a_secret
 from webhook.certificate import Certificate
 from webhook.review import Review
 from webhook.server import Server
@@ -65,7 +65,7 @@ def renamed(volumes: list[Json], known: Mapping[str, str]) -> list[Json]:
 
 
 def names() -> dict[str, str]:
-    known = {"shared": "shared", "local": "local-aaaaaaaaaaaaa"}
+    known = {"shared": "shared", "local": CLAIM_NAME}
     return known | {f"cache-{number}": f"claim-{number}" for number in range(CACHES)}
 
 

@@ -21,7 +21,7 @@ from gkm.kube.client import Client
 from tests.certificates import issue
 from tests.http.test_kube import client_of
 from tests.reviews import bodies, fault, review
-from tests.webhooks import HOST, Running, a_cache, a_claim, a_node, a_secret, running
+from tests.webhooks import CLAIM_NAME, HOST, Running, a_cache, a_claim, a_node, a_secret, running
 from webhook import door
 from webhook.app import serve
 from webhook.server import Server
@@ -77,7 +77,7 @@ async def test_a_pod_gets_a_patch_that_makes_it_what_it_shall_be(one: Running) -
     claims = [volume.get("persistentVolumeClaim") for volume in pod["spec"]["volumes"]]
     assert claims[:2] == [
         {"claimName": "shared", "readOnly": True},
-        {"claimName": "local-aaaaaaaaaaaaa", "readOnly": True},
+        {"claimName": CLAIM_NAME, "readOnly": True},
     ]
     again = review()
     again["request"]["object"] = pod
@@ -248,6 +248,7 @@ async def test_readiness_is_one_thing_and_health_another(live: tuple[Running, Se
     one.ready = False
     assert (await get(one, "/readyz"), await get(one, "/healthz")) == (503, 200)
     one.ready = True
+    assert (await get(one, "/readyz"), await get(one, "/healthz")) == (200, 200)
     leaving = asyncio.create_task(server.stop(0.5))
     await asyncio.sleep(0.1)
     assert await get(one, "/readyz") == 503
@@ -279,7 +280,7 @@ async def test_the_program_follows_the_cluster_and_leaves_when_it_is_told_to(
     monkeypatch.setattr("webhook.app._PAUSE_SECONDS", 0)
     listed = {
         "gkmcaches": [a_cache("shared", "ReadOnlyMany"), a_cache("local", "ReadWriteOnce")],
-        "persistentvolumeclaims": [a_claim("local-aaaaaaaaaaaaa")],
+        "persistentvolumeclaims": [a_claim()],
         "nodes": [a_node("1")],
         "secrets": [a_secret(one.files)],
     }
