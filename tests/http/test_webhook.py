@@ -258,6 +258,22 @@ async def test_readiness_is_one_thing_and_health_another(live: tuple[Running, Se
         await get(one, "/healthz")
 
 
+async def test_while_it_is_not_ready_the_api_server_is_sent_to_another_replica(
+    live: tuple[Running, Server],
+) -> None:
+    one, server = live
+    body, trust = json.dumps(review()).encode(), one.trust()
+    async with aiohttp.ClientSession() as session:
+        assert (await ask(one, body, session, ssl=trust))[0] == 200
+        one.ready = False
+        async with session.post(f"{one.url}/mutate-pods", data=body, ssl=trust) as reply:
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+            assert "ask another replica" in await reply.text()
+            assert reply.headers["Connection"] == "close"
+        await asyncio.sleep(0.1)
+        assert server._door._server.connections == []
+
+
 async def test_a_webhook_that_is_stopped_before_its_certificate_came_just_ends() -> None:
     async def empty(_: Any) -> Any:
         return aiohttp.web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
