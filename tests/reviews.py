@@ -19,7 +19,8 @@ Json = dict[str, Any]
 STRANGE: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1e308, 2**70, "", "x" * 300, "\ud800", "a/b~c", "__proto__", "\0"),
     *([], {}, [None], [[]], {"": ""}, [{}], {"name": []}, "shared", "local", "gkm-layer-0", "/"),
-    *(["overlay", "/run/gkm/data", "/layer"], {"name": "gkm-layer-0"}, "data=shared,data=local"),
+    *(["overlay", "/run/gkm/data", "/layer"], ["overlay", "--check", "/run/gkm/more"]),
+    *({"name": "gkm-layer-0"}, {"name": "gkm-check-0"}, "data=shared,data=local"),
 )
 NOT_JSON: tuple[bytes, ...] = (
     *(b"", b"[]", b"null", b"{", b"NaN", b'"x"', b"[" * 100_000, b"\xff\xfe\x00", b"\x1f\x8b\x08"),

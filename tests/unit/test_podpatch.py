@@ -221,6 +221,48 @@ def test_a_pod_with_guaranteed_resources_stays_so() -> None:
     assert resources["limits"] == resources["requests"]
 
 
+def local(*mounts: Json, **spec: Any) -> Json:
+    return pod(
+        "local", mounts=[{"name": "data"} | mount for mount in mounts], nodeName=NODE, **spec
+    )
+
+
+READER, WRITER = {"mountPath": "/cache", "readOnly": True}, {"mountPath": "/x"}
+
+
+def test_a_per_node_cache_that_is_only_read_is_checked_before_the_pod_starts() -> None:
+    user = {"name": "first", "volumeMounts": [{"name": "data", **READER}]}
+    result = patched(local(READER, initContainers=[user]))
+    ours, theirs = result["spec"]["initContainers"]
+    assert (ours["name"], ours["image"]) == ("gkm-check-0", PROGRAM.image)
+    assert ours["args"] == ["overlay", "--check", "/run/gkm/data"]
+    assert mounts_of(result, "initContainers") == [("data", "/run/gkm/data", True)]
+    assert theirs["volumeMounts"] == user["volumeMounts"]
+    layered = patched(local(WRITER))["spec"]["initContainers"][0]
+    for part in ("resources", "securityContext", "imagePullPolicy"):
+        assert ours[part] == layered[part]
+    assert patched(result) == result
+
+
+@pytest.mark.parametrize("mounts", [[], [WRITER], [READER, WRITER]])
+def test_only_what_is_mounted_and_has_no_layer_is_checked(mounts: list[Json]) -> None:
+    result = patched(local(*mounts))
+    inits = [one["name"] for one in result["spec"].get("initContainers", ())]
+    assert inits == (["gkm-layer-0"] if mounts else [])
+    assert patched(result) == result
+
+
+def test_a_check_that_is_there_stays_when_another_webhook_adds_a_writer() -> None:
+    result = patched(local(READER))
+    writer = {"name": "late", "volumeMounts": [{"name": "data", **WRITER}]}
+    result["spec"]["containers"].append(writer)
+    again = patched(result)
+    inits = [one["name"] for one in again["spec"]["initContainers"]]
+    assert inits == ["gkm-layer-0", "gkm-check-0"]
+    assert again["spec"]["initContainers"][1] is result["spec"]["initContainers"][0]
+    assert patched(again) == again
+
+
 def test_each_container_gets_what_it_asked_for() -> None:
     asked = pod(mounts=[{"name": "data", "mountPath": "/cache", "subPath": "a"}])
     reader = {"name": "data", "mountPath": "/else", "readOnly": True, "subPath": "a"}
@@ -373,7 +415,9 @@ def without_ours(what: Json) -> Json:
         if volume.get("persistentVolumeClaim"):
             volume.pop("persistentVolumeClaim")
     inits = spec.pop("initContainers", None) or []
-    spec["initContainers"] = [c for c in inits if not c["name"].startswith("gkm-layer-")]
+    spec["initContainers"] = [
+        c for c in inits if not c["name"].startswith(("gkm-layer-", "gkm-check-"))
+    ]
     for container in (*spec["containers"], *spec["initContainers"]):
         mounts = container.pop("volumeMounts", [])
         kept = [m for m in mounts if not m["mountPath"].startswith(("/cache", "/run/gkm/"))]
