@@ -6,18 +6,22 @@ Strict about what must be there, blind to everything else: a newer API server ma
 import base64
 import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from gkm.api import names
 from gkm.api.errors import Rejected
 from gkm.core.jsonpatch import diff
 from gkm.core.known import Known
+from gkm.core.poddebug import patch_debug
 from gkm.core.podlayer import Program
 from gkm.core.podpatch import patch
 
 Json = dict[str, Any]
 
 _VERSION, _KIND = "admission.k8s.io/v1", "AdmissionReview"
+_CREATE: Final = ("CREATE", "")
+_DEBUG: Final = ("UPDATE", "ephemeralcontainers")
+"""What ``kubectl debug`` does to a pod that runs."""
 
 
 class BadReview(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
@@ -29,9 +33,12 @@ class Review:
     """The question: whether this may be done to this pod, in this namespace."""
 
     uid: str
-    operation: Any
+    action: tuple[Any, Any]
+    """The operation, and on which part of the pod."""
     namespace: Any
     pod: Any
+    old: Any
+    """The pod as it was, where it is not new."""
 
 
 def decode(body: bytes) -> Review:
@@ -50,18 +57,22 @@ def decode(body: bytes) -> Review:
     uid = request.get("uid")
     if not isinstance(uid, str) or not uid:
         raise BadReview("the request has no uid")
-    return Review(uid, request.get("operation"), request.get("namespace"), request.get("object"))
+    action = request.get("operation"), request.get("subResource") or ""
+    pods = request.get("object"), request.get("oldObject")
+    return Review(uid, action, request.get("namespace"), *pods)
 
 
 def decide(review: Review, known: Known, program: Program) -> list[Json]:
     """Return the patch; empty if the pod is none of ours. Raises Rejected."""
     pod = review.pod
-    if review.operation != "CREATE":
+    if review.action not in (_CREATE, _DEBUG):
         return []
     if not isinstance(pod, dict) or not isinstance(review.namespace, str):
         raise Rejected("Malformed", "the request holds no pod, or no namespace")
     if not _asks(pod):
         return []
+    if review.action == _DEBUG:
+        return diff(pod, patch_debug(pod, review.old, review.namespace, known))
     return diff(pod, patch(pod, review.namespace, known, program))
 
 

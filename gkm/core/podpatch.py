@@ -23,7 +23,7 @@ from gkm.core.podlayer import (
 )
 from gkm.core.podmount import PARTS, Share, check_size, containers_of, mounted, mounting
 from gkm.core.podnode import node_of
-from gkm.core.podshape import is_pod
+from gkm.core.podshape import check_pod
 
 Json = dict[str, Any]
 
@@ -33,8 +33,7 @@ def patch(pod: Json, namespace: str, known: Known, program: Program) -> Json:
 
     Raises Rejected, in words for whoever creates the pod.
     """
-    if not is_pod(pod):
-        raise Rejected("Malformed", "this is no pod: a field has a value of another type")
+    check_pod(pod)
     spec: Json = pod.get("spec") or {}
     shares = _shares(pod, spec, namespace, known)
     meta: Json = pod.get("metadata") or {}

@@ -20,7 +20,7 @@ from gkm.core.podlayer import Program
 from gkm.kube.client import Client
 from tests.certificates import issue
 from tests.http.test_kube import client_of
-from tests.reviews import bodies, fault, review
+from tests.reviews import bodies, debugging, fault, review
 from tests.webhooks import CLAIM_NAME, HOST, Running, a_cache, a_claim, a_node, a_secret, running
 from webhook import door
 from webhook.app import serve
@@ -101,6 +101,16 @@ async def test_what_does_not_concern_us_is_let_through(one: Running, change: str
         asked["request"]["operation"] = "DELETE"
     _, answer = await ask(one, json.dumps(asked).encode())
     assert json.loads(answer)["response"] == {"uid": "uid-1", "allowed": True}
+
+
+async def test_a_container_for_debugging_that_mounts_a_cache_gets_what_others_get(
+    one: Running,
+) -> None:
+    _, answer = await ask(one, json.dumps(debugging(review())).encode())
+    patch = json.loads(base64.b64decode(json.loads(answer)["response"]["patch"]))
+    assert {tuple(change["path"].split("/")[:4]) for change in patch} == {
+        ("", "spec", "ephemeralContainers", "0")
+    }
 
 
 async def test_hostile_reviews_never_bring_out_a_fault(one: Running) -> None:

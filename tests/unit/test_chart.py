@@ -119,6 +119,8 @@ def test_only_pods_that_ask_for_it_depend_on_the_webhook() -> None:
     assert (elsewhere["operator"], elsewhere["values"]) == ("NotIn", ["kube-system", "own"])
     assert (hook["failurePolicy"], hook["reinvocationPolicy"]) == ("Fail", "IfNeeded")
     assert hook["timeoutSeconds"] <= 10
+    seen = [(*rule["resources"], *rule["operations"]) for rule in hook["rules"]]
+    assert seen == [("pods", "CREATE"), ("pods/ephemeralcontainers", "UPDATE")]
     # What helm never wrote it does not take away: the authority survives an upgrade.
     assert "caBundle" not in hook["clientConfig"]
 
