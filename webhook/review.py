@@ -62,26 +62,38 @@ def decode(body: bytes) -> Review:
     return Review(uid, action, request.get("namespace"), *pods)
 
 
-def decide(review: Review, known: Known, program: Program) -> list[Json]:
-    """Return the patch; empty if the pod is none of ours. Raises Rejected."""
+@dataclass(frozen=True)
+class Verdict:
+    """Yes: what is to be changed, and what the user should know."""
+
+    operations: list[Json]
+    warnings: tuple[str, ...] = ()
+
+
+def decide(review: Review, known: Known, program: Program) -> Verdict:
+    """Say what becomes of the pod; nothing if it is none of ours. Raises Rejected."""
     pod = review.pod
     if review.action not in (_CREATE, _DEBUG):
-        return []
+        return Verdict([])
     if not isinstance(pod, dict) or not isinstance(review.namespace, str):
         raise Rejected("Malformed", "the request holds no pod, or no namespace")
     if not _asks(pod):
-        return []
+        return Verdict([])
     if review.action == _DEBUG:
-        return diff(pod, patch_debug(pod, review.old, review.namespace, known))
-    return diff(pod, patch(pod, review.namespace, known, program))
+        return Verdict(diff(pod, patch_debug(pod, review.old, review.namespace, known)))
+    patched = patch(pod, review.namespace, known, program)
+    return Verdict(diff(pod, patched.pod), patched.warnings)
 
 
-def allow(review: Review, operations: list[Json]) -> bytes:
-    """Encode the answer yes, with a patch if there is any."""
-    if not operations:
-        return _encode(review, {"allowed": True})
-    patch64 = base64.b64encode(json.dumps(operations).encode()).decode()
-    return _encode(review, {"allowed": True, "patchType": "JSONPatch", "patch": patch64})
+def allow(review: Review, verdict: Verdict) -> bytes:
+    """Encode the answer yes, with a patch and warnings if there are any."""
+    response: Json = {"allowed": True}
+    if verdict.operations:
+        patch64 = base64.b64encode(json.dumps(verdict.operations).encode()).decode()
+        response |= {"patchType": "JSONPatch", "patch": patch64}
+    if verdict.warnings:
+        response["warnings"] = [f"GKM: {warning}" for warning in verdict.warnings]
+    return _encode(review, response)
 
 
 def refuse(review: Review, message: str) -> bytes:

@@ -28,6 +28,8 @@ class Share:
     """Name of the layer over it, should a container want one."""
     claim: str = ""
     """The claim that the volume gets; empty where volumes stay as they are."""
+    waits: bool = False
+    """Whether the claim is one that is still to come."""
 
 
 def mounting(container: Json, shares: list[Share]) -> Json:

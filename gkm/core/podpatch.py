@@ -4,10 +4,10 @@ Pure, and the same again on its own result, also when the picture has changed in
 the claims are others. What is not changed is shared with the pod that came in, so nothing is lost.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from gkm.api import names
-from gkm.api.errors import Rejected
 from gkm.core.known import Known, KnownCache
 from gkm.core.podcaches import caches_of, claims_of
 from gkm.core.podlayer import (
@@ -24,39 +24,67 @@ from gkm.core.podlayer import (
 from gkm.core.podmount import PARTS, Share, check_size, containers_of, mounted, mounting
 from gkm.core.podnode import node_of
 from gkm.core.podshape import check_pod
+from gkm.core.podwords import deleting, no_cache, no_node, unknown_node, waits
 
 Json = dict[str, Any]
 
 
-def patch(pod: Json, namespace: str, known: Known, program: Program) -> Json:
-    """Return the pod as it shall be; ``namespace`` is where it is created.
+@dataclass(frozen=True)
+class Patched:
+    """The pod as it shall be, and what whoever creates it should know."""
+
+    pod: Json
+    warnings: tuple[str, ...] = ()
+
+
+def patch(pod: Json, namespace: str, known: Known, program: Program) -> Patched:
+    """Say what becomes of a pod; ``namespace`` is where it is created.
 
     Raises Rejected, in words for whoever creates the pod.
     """
     check_pod(pod)
     spec: Json = pod.get("spec") or {}
-    shares = _shares(pod, spec, namespace, known)
+    found = _found(pod, spec, namespace, known)
+    node = _node(spec, found, known)
+    shares = _shares(spec, found, namespace, known, known.nodes.get(node, ""))
     meta: Json = pod.get("metadata") or {}
     marks = ",".join(f"{share.volume}={share.cache.key.name}" for share in shares)
     annotations = (meta.get("annotations") or {}) | {names.ANNOTATION_MUTATED: marks}
-    return pod | {
-        "metadata": meta | {"annotations": annotations},
-        "spec": _patched(spec, shares, program),
-    }
+    changed = {"metadata": meta | {"annotations": annotations}}
+    waiting = dict.fromkeys(share.cache for share in shares if share.waits)
+    return Patched(
+        pod | changed | {"spec": _patched(spec, shares, program)},
+        tuple(waits(cache, node) for cache in waiting),
+    )
 
 
-def _shares(pod: Json, spec: Json, namespace: str, known: Known) -> list[Share]:
+def _found(pod: Json, spec: Json, namespace: str, known: Known) -> dict[str, KnownCache]:
     found = caches_of(pod, spec, namespace, known)
     if not found:
-        raise _no_cache(spec, namespace)
+        raise no_cache((claim for _, claim in claims_of(spec)), namespace)
     check_size(len(found), containers_of(spec))
     for cache in found.values():
         if cache.deleting:
-            raise Rejected(
-                "CacheDeleting",
-                f"{_named(cache)} is being deleted: wait until it is gone, then create it again",
-            )
-    node_uid = _node_uid(spec, found, known)
+            raise deleting(cache)
+    return found
+
+
+def _node(spec: Json, found: dict[str, KnownCache], known: Known) -> str:
+    """Name of the pod's node; empty where every Cache is shared."""
+    cache = next((cache for cache in found.values() if not cache.shared), None)
+    if cache is None:
+        return ""
+    node = node_of(spec, known.hosts)
+    if not node:
+        raise no_node(cache)
+    if node not in known.nodes:
+        raise unknown_node(node)
+    return node
+
+
+def _shares(
+    spec: Json, found: dict[str, KnownCache], namespace: str, known: Known, node_uid: str
+) -> list[Share]:
     existing, free = layers(spec), free_names(spec, LAYER)
     return [
         Share(
@@ -64,47 +92,10 @@ def _shares(pod: Json, spec: Json, namespace: str, known: Known) -> list[Share]:
             cache,
             existing.get(volume) or free.pop(0),
             known.claim(cache, namespace, node_uid),
+            known.waits(cache, namespace, node_uid),
         )
         for volume, cache in found.items()
     ]
-
-
-def _no_cache(spec: Json, namespace: str) -> Rejected:
-    claims = ", ".join(sorted({claim for _, claim in claims_of(spec)}))
-    said = f"its claims are: {claims}" if claims else "it has none"
-    return Rejected(
-        "NoCache",
-        f'the pod is labelled {names.LABEL_MUTATION}="true", but no volume claim of it is called '
-        f"like a GKM cache in namespace {namespace} ({said}): create the GKMCache first, or list "
-        "the namespace in workloadNamespaces of a ClusterGKMCache; a controller then creates the "
-        "pod again by itself. A pod without caches needs no such label",
-    )
-
-
-def _node_uid(spec: Json, found: dict[str, KnownCache], known: Known) -> str:
-    """Uid of the pod's node; empty where every Cache is shared."""
-    cache = next((cache for cache in found.values() if not cache.shared), None)
-    if cache is None:
-        return ""
-    node = node_of(spec, known.hosts)
-    if not node:
-        raise Rejected(
-            "NoNode",
-            f"{_named(cache)} has one volume per node, so the pod's node must be known when it is "
-            "created: use a DaemonSet, or set spec.nodeName or a nodeSelector on "
-            "kubernetes.io/hostname; or give the cache storage that all nodes share "
-            "(accessModes: [ReadOnlyMany])",
-        )
-    if node not in known.nodes:
-        raise Rejected(
-            "UnknownNode", f"the pod is meant for node {node}, and the cluster has no such node"
-        )
-    return known.nodes[node]
-
-
-def _named(cache: KnownCache) -> str:
-    place = f"{cache.key.namespace}/" if cache.key.namespace else ""
-    return f"{cache.key.kind} {place}{cache.key.name}"
 
 
 def _patched(spec: Json, shares: list[Share], program: Program) -> Json:

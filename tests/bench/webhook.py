@@ -29,7 +29,7 @@ from tests.certificates import issue
 from tests.reviews import review
 from tests.webhooks import CLAIM_NAME, HOST, a_cache, a_picture, a_secret
 from webhook.certificate import Certificate
-from webhook.review import Review
+from webhook.review import Review, Verdict
 from webhook.server import Server
 
 Json = dict[str, Any]
@@ -72,9 +72,10 @@ def names() -> dict[str, str]:
 async def least(folder: Path) -> None:
     known = names()
 
-    def decide(review: Review, *_: object) -> list[Json]:
+    def decide(review: Review, *_: object) -> Verdict:
         spec = review.pod["spec"]
-        return diff({"spec": spec}, {"spec": spec | {"volumes": renamed(spec["volumes"], known)}})
+        new = {"spec": spec | {"volumes": renamed(spec["volumes"], known)}}
+        return Verdict(diff({"spec": spec}, new))
 
     with mock.patch("webhook.server.decide", decide):
         await ours(folder)

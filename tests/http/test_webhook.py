@@ -24,6 +24,7 @@ from tests.reviews import bodies, debugging, fault, review
 from tests.webhooks import CLAIM_NAME, HOST, Running, a_cache, a_claim, a_node, a_secret, running
 from webhook import door
 from webhook.app import serve
+from webhook.picture import CLAIM
 from webhook.server import Server
 
 Json = dict[str, Any]
@@ -101,6 +102,15 @@ async def test_what_does_not_concern_us_is_let_through(one: Running, change: str
         asked["request"]["operation"] = "DELETE"
     _, answer = await ask(one, json.dumps(asked).encode())
     assert json.loads(answer)["response"] == {"uid": "uid-1", "allowed": True}
+
+
+async def test_who_creates_a_pod_that_has_to_wait_is_warned(one: Running) -> None:
+    one.picture.replace(CLAIM, [], "2")
+    _, answer = await ask(one, json.dumps(review()).encode())
+    response = json.loads(answer)["response"]
+    assert (response["allowed"], "patch" in response) == (True, True)
+    (warning,) = response["warnings"]
+    assert warning.startswith("GKM: the pod waits for GKMCache team/local")
 
 
 async def test_a_container_for_debugging_that_mounts_a_cache_gets_what_others_get(

@@ -63,7 +63,7 @@ def pinned(*nodes: str) -> Json:
 
 
 def patched(what: Json, picture: Known = BOTH) -> Json:
-    return patch(what, "team", picture, PROGRAM)
+    return patch(what, "team", picture, PROGRAM).pod
 
 
 def claim_of(what: Json) -> str:
@@ -135,6 +135,29 @@ def test_the_wanted_content_comes_first_then_the_newest_then_the_name_to_wait_fo
 ) -> None:
     picture = known(LOCAL, claims={TARGET: claims})
     assert claim_of(patched(pod("local", nodeName=NODE), picture)) == chosen
+
+
+def warnings(what: Json, picture: Known) -> tuple[str, ...]:
+    return patch(what, "team", picture, PROGRAM).warnings
+
+
+def test_who_creates_a_pod_that_has_to_wait_is_told_for_what() -> None:
+    asked = pod("local", nodeName=NODE)
+    asked["spec"]["volumes"].append(asked["spec"]["volumes"][0] | {"name": "again"})
+    (said,) = warnings(asked, BOTH)
+    assert "waits for GKMCache team/local to be brought to node node-1" in said
+    assert "`kubectl describe gkmcache local -n team`" in said
+    assert warnings(patched(asked), BOTH) == (said,)
+    there = known(LOCAL, claims={TARGET: {"1": Published(WAITING, OLD, "2026")}})
+    assert warnings(asked, there) == ()
+    assert warnings(pod(), BOTH) == ()
+
+
+def test_a_clusters_cache_is_described_without_a_namespace() -> None:
+    key = CacheKey(CLUSTER_CACHE, "", "all")
+    everybodys = cache("all", key=key, shared=False, namespaces=frozenset({"team"}))
+    (said,) = warnings(pod("all", nodeName=NODE), known(everybodys))
+    assert "`kubectl describe clustergkmcache all` says" in said
 
 
 def test_a_namespaces_own_cache_comes_before_the_clusters() -> None:
