@@ -1,11 +1,8 @@
 """What becomes of containers that people add to a running pod to look inside."""
 
-import copy
 from typing import Any
 
-import jsonpatch
 import pytest
-from hypothesis import given
 
 from gkm.api import names
 from gkm.api.errors import Rejected
@@ -14,10 +11,7 @@ from gkm.core.known import Known
 from gkm.core.poddebug import patch_debug
 from tests.unit.test_podpatch import (
     BOTH,
-    CONTAINERS,
-    ENVIRONMENT,
     NODE,
-    PODS,
     cache,
     known,
     mounts_of,
@@ -113,16 +107,3 @@ def test_what_would_keep_all_others_waiting_is_refused() -> None:
     old = running(READER)
     with pytest.raises(Rejected, match="too many"):
         patch_debug(adding(old, many), old, "team", BOTH)
-
-
-@given(PODS, CONTAINERS)
-def test_again_it_changes_nothing_and_never_another_part(what: Json, containers: Any) -> None:
-    try:
-        old = patched(what, ENVIRONMENT)
-    except Rejected:
-        return
-    asked = adding(old, *containers)
-    before = copy.deepcopy(asked)
-    result = debugged(old, *containers, picture=ENVIRONMENT)
-    assert asked == before
-    assert jsonpatch.apply_patch(asked, diff(asked, result)) == result
