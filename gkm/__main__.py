@@ -10,7 +10,10 @@ _PROGRAMS: Final = {
     "webhook": ("webhook.app:main", "give pods the caches that they ask for"),
     "uninstall": ("gkm.operator.uninstall:main", "delete every Cache and wait until all went"),
     "extract": ("gkm.extract.app:extract_main", "unpack a cache image onto a volume"),
-    "overlay": ("gkm.extract.app:overlay_main", "make a writable layer over a cache"),
+    "overlay": (
+        "gkm.extract.app:overlay_main",
+        "make a writable layer over a cache, or only check it",
+    ),
     "pack": ("gkm.cli.pack:main", "pack a cache directory into an OCI image"),
     "push": ("gkm.cli.push:main", "push a packed image to a registry"),
     "gpus": ("gkm.cli.gpus:main", "show this machine's GPUs, and which a packed cache fits"),

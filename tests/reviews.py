@@ -19,7 +19,8 @@ Json = dict[str, Any]
 STRANGE: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1e308, 2**70, "", "x" * 300, "\ud800", "a/b~c", "__proto__", "\0"),
     *([], {}, [None], [[]], {"": ""}, [{}], {"name": []}, "shared", "local", "gkm-layer-0", "/"),
-    *(["overlay", "/run/gkm/data", "/layer"], {"name": "gkm-layer-0"}, "data=shared,data=local"),
+    *(["overlay", "/run/gkm/data", "/layer"], ["overlay", "--check", "/run/gkm/more"]),
+    *({"name": "gkm-layer-0"}, {"name": "gkm-check-0"}, "data=shared,data=local"),
 )
 NOT_JSON: tuple[bytes, ...] = (
     *(b"", b"[]", b"null", b"{", b"NaN", b'"x"', b"[" * 100_000, b"\xff\xfe\x00", b"\x1f\x8b\x08"),
@@ -66,6 +67,18 @@ def review(uid: Any = "uid-1", namespace: str = "team", **pod: Any) -> Json:
     }
 
 
+def debugging(one: Json) -> Json:
+    """The same pod as it runs, and somebody who adds a container to look inside."""
+    request = one["request"]
+    pod = request["object"]
+    meta = pod["metadata"] | {"annotations": {"gkm.io/mutated": "data=shared,more=local"}}
+    look = {"name": "look", "volumeMounts": [{"name": "data", "mountPath": "/look"}]}
+    old = {"metadata": meta, "spec": pod["spec"]}
+    new = {"metadata": meta, "spec": pod["spec"] | {"ephemeralContainers": [look]}}
+    action = {"operation": "UPDATE", "subResource": "ephemeralcontainers"}
+    return one | {"request": request | action | {"object": new, "oldObject": old}}
+
+
 def bodies(seed: int) -> Iterator[bytes]:
     """Bodies without end: good reviews with some parts replaced, and things that are no reviews."""
     chance = random.Random(seed)
@@ -74,6 +87,8 @@ def bodies(seed: int) -> Iterator[bytes]:
             yield chance.choice(NOT_JSON)
             continue
         one = review(f"uid-{chance.random()}")
+        if chance.random() < 0.3:
+            one = json.loads(json.dumps(debugging(one)))
         pod = one["request"]["object"]
         for _ in range(chance.randint(0, 4)):
             spoil(one if chance.random() < 0.1 else pod, chance)

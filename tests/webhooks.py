@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 
 from gkm.api import names
+from gkm.api.names import CacheKey
+from gkm.core.objects import SERVING, CopyRef, marks
 from gkm.core.podlayer import Program
 from tests.certificates import Certificate as Files
 from tests.certificates import issue
@@ -32,21 +34,34 @@ def a_cache(name: str, mode: str, **meta: Any) -> Json:
     }
 
 
-def a_claim(name: str, *, node: str = "1", digest: str = "sha256:1", phase: str = "Bound") -> Json:
+def a_copy(node: str = "1", digest: str = "sha256:1") -> CopyRef:
+    """A copy of the Cache ``local`` on a node, or of ``shared`` if there is no node."""
+    node, node_uid = (f"node-{node}", f"uid-of-node-{node}") if node else ("", "")
+    key = CacheKey(names.CACHE, "team", "local" if node else "shared")
+    uid = f"uid-of-{key.name}"
+    copy = names.copy_id(key, uid, "team", node_uid, digest)
+    return CopyRef(copy, key, uid, "team", digest, node, node_uid)
+
+
+def a_claim(*, node: str = "1", digest: str = "sha256:1", phase: str = "Bound") -> Json:
+    """The claim of a copy, under the name that belongs to it alone."""
+    copy = a_copy(node, digest)
+    name = copy.serving_names[-1]
+    labels, annotations = marks(copy, SERVING)
     return {
         "metadata": {
             "name": name,
             "namespace": "team",
             "uid": f"uid-of-{name}",
             "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {names.LABEL_CACHE_UID: "uid-of-local"},
-            "annotations": {
-                names.ANNOTATION_NODE_UID: f"uid-of-node-{node}",
-                names.ANNOTATION_DIGEST: digest,
-            },
+            "labels": labels,
+            "annotations": annotations,
         },
         "status": {"phase": phase},
     }
+
+
+CLAIM_NAME: str = a_claim()["metadata"]["name"]
 
 
 def a_node(number: str) -> Json:
@@ -68,7 +83,7 @@ def a_picture() -> Picture:
     caches = [a_cache("shared", "ReadOnlyMany"), a_cache("local", "ReadWriteOnce")]
     picture.replace(names.CACHE, caches, "1")
     picture.replace(NODE, [a_node("1")], "1")
-    picture.replace(CLAIM, [a_claim("local-aaaaaaaaaaaaa")], "1")
+    picture.replace(CLAIM, [a_claim()], "1")
     return picture
 
 

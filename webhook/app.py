@@ -24,7 +24,9 @@ from webhook.server import Server
 _log = logging.getLogger(__name__)
 _PORT: Final = 9443
 _LONGEST_SILENCE: Final = 60.0
-"""Seconds. The operator keeps a superseded claim for minutes, so a picture of this age is safe."""
+"""Seconds. The operator keeps a claim for minutes after its successor came, so a picture of this
+age names none of those that go. A claim without a successor (its Cache was just deleted, its node
+is not meant any more) it may still name: such a pod waits until it is deleted, too."""
 _WATCH_SECONDS: Final = 40.0
 """Bookmarks come about once a minute, too seldom for the above; the end of a watch is news, too."""
 _PAUSE_SECONDS: Final = 5.0

@@ -10,19 +10,18 @@ import base64
 import logging
 import os
 import ssl
-from typing import Any, Final
+from typing import Any
 
+from gkm.api.names import WEBHOOK_SECRET
 from gkm.kube.client import Scope
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 
-SECRET: Final = "gkm-webhook-certificate"  # noqa: S105 - its name, not its content
-
 
 def scope(namespace: str) -> Scope:
     """The one Secret, as an informer follows it."""
-    return Scope(namespace=namespace, fields=f"metadata.name={SECRET}")
+    return Scope(namespace=namespace, fields=f"metadata.name={WEBHOOK_SECRET}")
 
 
 class Certificate:
@@ -48,7 +47,7 @@ class Certificate:
             load(_context(), pem)
             load(self.context, pem)
         except (KeyError, ValueError, ssl.SSLError) as error:
-            _log.error("the Secret %s holds no certificate and key: %r", SECRET, error)
+            _log.error("the Secret %s holds no certificate and key: %r", WEBHOOK_SECRET, error)
             return
         _log.info("serving the certificate of version %s", secret["metadata"]["resourceVersion"])
         self.there.set()

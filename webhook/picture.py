@@ -13,7 +13,9 @@ from typing import Any, Final
 from gkm.api import names
 from gkm.api.cache import SHARED_MODES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
+from gkm.core.genuine import is_genuine, ref_of
 from gkm.core.known import Known, KnownCache, Published, Target
+from gkm.core.objects import SERVING, CopyRef
 from gkm.kube.client import Scope
 
 Json = dict[str, Any]
@@ -45,12 +47,21 @@ SCOPES: Final = {
     CACHE: Scope(slim=_slim),
     CLUSTER_CACHE: Scope(slim=_slim),
     CLAIM: Scope(
-        labels=f"{names.MANAGED_BY}={names.MANAGER},{names.LABEL_ROLE}=serving",
+        labels=f"{names.MANAGED_BY}={names.MANAGER},{names.LABEL_ROLE}={SERVING}",
         slim=lambda obj: _slim(obj) | {"spec": None},
     ),
     NODE: Scope(metadata=True, slim=_slim),
 }
 """What the informers are to follow."""
+
+
+def _serving(meta: Json) -> CopyRef | None:
+    """Whose per-node copy a claim serves; None if it is none, or only says so."""
+    ref = ref_of(meta)
+    if ref is None or not ref.node_uid:
+        return None
+    own = is_genuine(ref, SERVING, meta["namespace"], meta["name"], home="")
+    return ref if own else None
 
 
 class Picture:
@@ -62,13 +73,14 @@ class Picture:
         self._targets: dict[str, Target] = {}
         self._nodes: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
+        self._host_of: dict[str, str] = {}
         self.known = Known(self._caches, self._claims, self._nodes, self._hosts)
 
     def replace(self, kind: str, objects: list[Json], _version: str) -> None:
         """Take a complete list."""
         own: dict[str, tuple[dict[Any, Any], ...]] = {
             CLAIM: (self._claims, self._targets),
-            NODE: (self._nodes, self._hosts),
+            NODE: (self._nodes, self._hosts, self._host_of),
         }
         for mapping in own.get(kind, ()):
             mapping.clear()
@@ -108,18 +120,13 @@ class Picture:
         meta = obj["metadata"]
         uid: str = meta["uid"]
         self._forget_claim(uid)
-        node_uid = (meta.get("annotations") or {}).get(names.ANNOTATION_NODE_UID)
+        ref = _serving(meta)
         bound = obj["status"]["phase"] == "Bound" and "deletionTimestamp" not in meta
-        if gone or not bound or not node_uid:
+        if gone or not bound or ref is None:
             return
         # Thousands of claims have few namespaces, Caches, nodes and digests between them.
-        target = (
-            intern(meta["namespace"]),
-            intern(meta["labels"][names.LABEL_CACHE_UID]),
-            intern(node_uid),
-        )
-        digest = intern(meta["annotations"].get(names.ANNOTATION_DIGEST, ""))
-        published = Published(meta["name"], digest, meta["creationTimestamp"])
+        target = (intern(ref.target), intern(ref.cache_uid), intern(ref.node_uid))
+        published = Published(meta["name"], intern(ref.digest), meta["creationTimestamp"])
         self._targets[uid] = target
         self._claims.setdefault(target, {})[uid] = published
 
@@ -134,8 +141,16 @@ class Picture:
         meta = obj["metadata"]
         name: str = meta["name"]
         host = (meta.get("labels") or {}).get(names.LABEL_HOSTNAME, name)
+        if gone or self._host_of.get(name) != host:
+            self._forget_host(name)
         if gone:
             self._nodes.pop(name, None)
-            self._hosts.pop(host, None)
         else:
-            self._nodes[name], self._hosts[host] = meta["uid"], name
+            self._nodes[name], self._hosts[host], self._host_of[name] = meta["uid"], name, host
+
+    def _forget_host(self, name: str) -> None:
+        """Take a node from its host; another node of the same label gets it back."""
+        host = self._host_of.pop(name, "")
+        if self._hosts.get(host) == name:
+            del self._hosts[host]
+            self._hosts.update((host, node) for node, own in self._host_of.items() if own == host)

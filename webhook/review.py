@@ -6,18 +6,22 @@ Strict about what must be there, blind to everything else: a newer API server ma
 import base64
 import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from gkm.api import names
 from gkm.api.errors import Rejected
 from gkm.core.jsonpatch import diff
 from gkm.core.known import Known
+from gkm.core.poddebug import patch_debug
 from gkm.core.podlayer import Program
 from gkm.core.podpatch import patch
 
 Json = dict[str, Any]
 
 _VERSION, _KIND = "admission.k8s.io/v1", "AdmissionReview"
+_CREATE: Final = ("CREATE", "")
+_DEBUG: Final = ("UPDATE", "ephemeralcontainers")
+"""What ``kubectl debug`` does to a pod that runs."""
 
 
 class BadReview(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
@@ -29,9 +33,12 @@ class Review:
     """The question: whether this may be done to this pod, in this namespace."""
 
     uid: str
-    operation: Any
+    action: tuple[Any, Any]
+    """The operation, and on which part of the pod."""
     namespace: Any
     pod: Any
+    old: Any
+    """The pod as it was, where it is not new."""
 
 
 def decode(body: bytes) -> Review:
@@ -50,27 +57,43 @@ def decode(body: bytes) -> Review:
     uid = request.get("uid")
     if not isinstance(uid, str) or not uid:
         raise BadReview("the request has no uid")
-    return Review(uid, request.get("operation"), request.get("namespace"), request.get("object"))
+    action = request.get("operation"), request.get("subResource") or ""
+    pods = request.get("object"), request.get("oldObject")
+    return Review(uid, action, request.get("namespace"), *pods)
 
 
-def decide(review: Review, known: Known, program: Program) -> list[Json]:
-    """Return the patch; empty if the pod is none of ours. Raises Rejected."""
+@dataclass(frozen=True)
+class Verdict:
+    """Yes: what is to be changed, and what the user should know."""
+
+    operations: list[Json]
+    warnings: tuple[str, ...] = ()
+
+
+def decide(review: Review, known: Known, program: Program) -> Verdict:
+    """Say what becomes of the pod; nothing if it is none of ours. Raises Rejected."""
     pod = review.pod
-    if review.operation != "CREATE":
-        return []
+    if review.action not in (_CREATE, _DEBUG):
+        return Verdict([])
     if not isinstance(pod, dict) or not isinstance(review.namespace, str):
         raise Rejected("Malformed", "the request holds no pod, or no namespace")
     if not _asks(pod):
-        return []
-    return diff(pod, patch(pod, review.namespace, known, program))
+        return Verdict([])
+    if review.action == _DEBUG:
+        return Verdict(diff(pod, patch_debug(pod, review.old, review.namespace, known)))
+    patched = patch(pod, review.namespace, known, program)
+    return Verdict(diff(pod, patched.pod), patched.warnings)
 
 
-def allow(review: Review, operations: list[Json]) -> bytes:
-    """Encode the answer yes, with a patch if there is any."""
-    if not operations:
-        return _encode(review, {"allowed": True})
-    patch64 = base64.b64encode(json.dumps(operations).encode()).decode()
-    return _encode(review, {"allowed": True, "patchType": "JSONPatch", "patch": patch64})
+def allow(review: Review, verdict: Verdict) -> bytes:
+    """Encode the answer yes, with a patch and warnings if there are any."""
+    response: Json = {"allowed": True}
+    if verdict.operations:
+        patch64 = base64.b64encode(json.dumps(verdict.operations).encode()).decode()
+        response |= {"patchType": "JSONPatch", "patch": patch64}
+    if verdict.warnings:
+        response["warnings"] = [f"GKM: {warning}" for warning in verdict.warnings]
+    return _encode(review, response)
 
 
 def refuse(review: Review, message: str) -> bytes:

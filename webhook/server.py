@@ -28,6 +28,7 @@ _KEEPALIVE_SECONDS: Final = 120.0
 """Longer than the 90 s after which the API server itself closes an idle connection: if we did, a
 request could be on its way already."""
 _SHUTDOWN_SECONDS: Final = 10.0
+_UNAVAILABLE: Final = "the webhook's picture of the cluster is not up to date: ask another replica"
 
 
 class Server:
@@ -77,8 +78,11 @@ class Server:
 
     async def _mutate(self, request: web.Request) -> web.Response:
         self._door.heard(request.protocol)
+        body = await _body(request)
+        if not self._ready():
+            raise _unavailable()
         try:
-            review = decode(await _body(request))
+            review = decode(body)
         except BadReview as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         response = web.Response(body=self._answer(review), content_type="application/json")
@@ -105,6 +109,17 @@ class Server:
         if self._leaving or not self._ready():
             raise web.HTTPServiceUnavailable(text="not ready")
         return web.Response(text="ok")
+
+
+def _unavailable() -> web.HTTPServiceUnavailable:
+    """Send the API server to another replica: connections that are open outlive readiness.
+
+    A refusal would be final for the pod. This is asked again within the webhook's timeout, because
+    of ``Retry-After``, and over a new connection, which finds a replica that is ready.
+    """
+    response = web.HTTPServiceUnavailable(text=_UNAVAILABLE, headers={"Retry-After": "1"})
+    response.force_close()
+    return response
 
 
 async def _body(request: web.Request) -> bytes:

@@ -71,6 +71,9 @@ LABEL_HOSTNAME: Final = "kubernetes.io/hostname"
 ANNOTATION_HOST_PATH: Final = "gkm.io/host-path"
 """On a volume that GKM made: reclaiming it is GKM's work, too."""
 
+WEBHOOK_SECRET: Final = "gkm-webhook-certificate"  # noqa: S105 - its name, not its content
+"""The operator (or cert-manager) writes it, the webhook reads it; the chart says it, too."""
+
 SECRETS_FOLDER: Final = "/registry-secrets"
 """Where the Secrets of ``spec.imagePullSecrets`` are in an extraction pod, each in a folder with
 its number."""

@@ -67,8 +67,12 @@ class Known:
         """
         if cache.shared:
             return cache.key.name
-        published = self.claims.get((namespace, cache.uid, node_uid), {}).values()
-        if not published:
+        if self.waits(cache, namespace, node_uid):
             return names.waiting_name(cache.key, cache.uid, node_uid)
+        published = self.claims[namespace, cache.uid, node_uid].values()
         best = max(published, key=lambda one: (one.digest == cache.digest, one.created, one.name))
         return best.name
+
+    def waits(self, cache: KnownCache, namespace: str, node_uid: str) -> bool:
+        """Whether a pod has to wait for the Cache; of a shared one that is not known."""
+        return not cache.shared and not self.claims.get((namespace, cache.uid, node_uid))

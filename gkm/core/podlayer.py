@@ -1,18 +1,22 @@
-"""The private writable layer of a pod over a cache: one volume, one init container, mounts.
+"""The init containers of a pod with caches: one fills a private writable layer, one only checks.
 
 Frameworks write into their cache even when they hit. So a container that mounts the cache writable
 gets an empty volume in its place; an init container of ours fills it with links to the cache's
-files, and the cache itself is mounted read-only beside it, where the links lead.
+files, and the cache itself is mounted read-only beside it, where the links lead. A container that
+mounts the cache read-only gets the cache itself; then at most its completeness is looked at.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 Json = dict[str, Any]
 
-PREFIX: Final = "gkm-layer-"
+LAYER: Final = "gkm-layer-"
+CHECK: Final = "gkm-check-"
 _COMMAND: Final = "overlay"
+_CHECK: Final = "--check"
 _SIDE: Final = "/run/gkm"
 _INSIDE: Final = "/layer"
 """Where the init container has the layer; the workload has it wherever it mounts the cache."""
@@ -36,20 +40,28 @@ def side(volume: str) -> str:
 
 def layers(spec: Json) -> dict[str, str]:
     """Names of the layers that a pod has already, by the volume that each lies over."""
-    found = {}
+    return {volume: name for name, volume, last in _programs(spec, LAYER) if last == _INSIDE}
+
+
+def checks(spec: Json) -> dict[str, str]:
+    """Names of the init containers that only check, by the volume that each looks at."""
+    return {last: name for name, first, last in _programs(spec, CHECK) if first == _CHECK}
+
+
+def _programs(spec: Json, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Name and both arguments of each container that may be ours; volumes by name."""
     for container in spec.get("initContainers") or ():
-        args: list[str] = container.get("args") or []
-        ours = (container.get("name") or "").startswith(PREFIX)
-        if ours and len(args) == 3 and (args[0], args[2]) == (_COMMAND, _INSIDE):
-            found[args[1].removeprefix(f"{_SIDE}/")] = container["name"]
-    return found
+        name, args = container.get("name") or "", container.get("args") or []
+        if name.startswith(prefix) and len(args) == 3 and args[0] == _COMMAND:
+            first, last = (arg.removeprefix(f"{_SIDE}/") for arg in args[1:])
+            yield name, first, last
 
 
-def free_names(spec: Json) -> list[str]:
-    """As many names for layers as the pod has volumes, each free as a volume's and container's."""
-    every = ("volumes", "initContainers", "containers", "ephemeralContainers")
+def free_names(spec: Json, prefix: str) -> list[str]:
+    """As many names as the pod has volumes, each free as a volume's and a container's."""
+    every = ("volumes", "initContainers", "containers")
     taken = {item.get("name") for part in every for item in spec.get(part) or ()}
-    free = (name for number in count() if (name := f"{PREFIX}{number}") not in taken)
+    free = (name for number in count() if (name := f"{prefix}{number}") not in taken)
     return [next(free) for _ in spec.get("volumes") or ()]
 
 
@@ -60,15 +72,26 @@ def layer_volume(layer: str) -> Json:
 
 def layer_container(spec: Json, volume: str, layer: str, program: Program) -> Json:
     """The init container that fills a layer; ``spec`` is that of the pod which gets it."""
+    container = _container(spec, volume, layer, program)
+    inside = {"name": layer, "mountPath": _INSIDE}
+    return container | {
+        "args": [_COMMAND, side(volume), _INSIDE],
+        "volumeMounts": [*container["volumeMounts"], inside],
+    }
+
+
+def check_container(spec: Json, volume: str, name: str, program: Program) -> Json:
+    """The init container that lets the pod start only if the volume's cache is complete."""
+    args = [_COMMAND, _CHECK, side(volume)]
+    return _container(spec, volume, name, program) | {"args": args}
+
+
+def _container(spec: Json, volume: str, name: str, program: Program) -> Json:
     return {
-        "name": layer,
+        "name": name,
         "image": program.image,
         "imagePullPolicy": program.pull_policy,
-        "args": [_COMMAND, side(volume), _INSIDE],
-        "volumeMounts": [
-            {"name": volume, "mountPath": side(volume), "readOnly": True},
-            {"name": layer, "mountPath": _INSIDE},
-        ],
+        "volumeMounts": [{"name": volume, "mountPath": side(volume), "readOnly": True}],
         "resources": _resources(spec),
         "securityContext": _security(spec),
     }

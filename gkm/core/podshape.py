@@ -1,4 +1,4 @@
-"""Whether a pod has the form that the API server gives to pods, as far as the webhook reads it.
+"""Checks that a pod has the form which the API server gives to pods, where the webhook reads it.
 
 The API server sends no other; anybody else in the cluster may, and gets an answer, too.
 """
@@ -6,6 +6,7 @@ The API server sends no other; anybody else in the cluster may, and gets an answ
 from typing import Any, Final
 
 from gkm.api import names
+from gkm.api.errors import Rejected
 
 _MAP: Final[dict[str, Any]] = {}
 _CONTAINER: Final = {
@@ -32,9 +33,10 @@ _POD: Final = {
 }
 
 
-def is_pod(value: object) -> bool:
-    """Whether everything that the webhook reads of a pod is of its type, or missing."""
-    return value is not None and _fits(value, _POD)
+def check_pod(value: object) -> None:
+    """Raise Rejected unless what the webhook reads of a pod is of its type, or missing."""
+    if value is None or not _fits(value, _POD):
+        raise Rejected("Malformed", "this is no pod: a field has a value of another type")
 
 
 def _fits(value: object, shape: Any) -> bool:

@@ -15,7 +15,7 @@ from gkm.api.names import SECRETS_FOLDER
 from gkm.arguments import Parser
 from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY, Outcome
 from gkm.extract.job import extract, say
-from gkm.extract.overlay import overlay
+from gkm.extract.overlay import check, overlay
 from gkm.extract.volume import Volume
 from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
@@ -51,11 +51,18 @@ def extract_main(arguments: Sequence[str]) -> int:
 def overlay_main(arguments: Sequence[str]) -> int:
     """Run ``gkm overlay``; returns the exit code."""
     parser = _parser("overlay", "Make a writable layer of links over a complete cache.")
+    parser.add_argument("--check", action="store_true", help="only see that SRC is complete")
     parser.add_argument("source", type=Path, metavar="SRC", help="where the volume is mounted")
-    parser.add_argument("target", type=Path, metavar="DST", help="an empty, writable directory")
+    parser.add_argument(
+        "target", type=Path, nargs="?", metavar="DST", help="an empty, writable directory"
+    )
     options = parser.parse_args(arguments)
     if not options.source.is_absolute():
         parser.error("SRC must be absolute: the links are read from other directories")
+    if options.check is (options.target is not None):
+        parser.error("either DST or --check is needed")
+    if options.check:
+        return _run(lambda: check(options.source), options.termination_log)
     return _run(lambda: overlay(options.source, options.target), options.termination_log)
 
 

@@ -2,7 +2,8 @@
 
 A framework finds what the volume holds and writes beside it what the volume lacks; the volume
 itself stays read-only. Without a layer Triton raises for the first kernel that is not there. (An
-overlay file system would need privileges that a pod does not have.)
+overlay file system would need privileges that a pod does not have.) Where no layer is wanted, only
+the completeness of the cache is looked at.
 """
 
 import os
@@ -11,7 +12,7 @@ from typing import Final
 
 from gkm.api.errors import Retry
 from gkm.core.outcome import Outcome
-from gkm.extract.volume import RESERVED, Volume
+from gkm.extract.volume import RESERVED, Marker, Volume
 
 _ANY_USER: Final = 0o777
 """The workload may run as another user than this program; the layer is its pod's own."""
@@ -23,10 +24,7 @@ def overlay(source: Path, target: Path) -> Outcome:
     The links hold ``source`` as it is given: the workload mounts the volume at the same path.
     What the workload put into ``target`` stays. Raises Retry(NotComplete), OSError.
     """
-    with Volume(source) as volume:
-        marker = volume.marker()
-    if marker is None:
-        raise Retry("NotComplete", f"{source} holds no complete cache (.gkm/complete is missing)")
+    digest = _marker(source).digest
     links = 0
     for folder, directories, files in os.walk(source, onerror=_raise):
         relative = Path(folder).relative_to(source)
@@ -36,7 +34,21 @@ def overlay(source: Path, target: Path) -> Outcome:
             (target / relative / name).mkdir(_ANY_USER, exist_ok=True)
         for name in files:
             links += _link(Path(folder) / name, target / relative / name)
-    return Outcome("Linked", f"{links} links to {source}", marker.digest, files=links)
+    return Outcome("Linked", f"{links} links to {source}", digest, files=links)
+
+
+def check(source: Path) -> Outcome:
+    """Look whether the cache at ``source`` is complete. Raises Retry(NotComplete), OSError."""
+    marker = _marker(source)
+    return Outcome("Complete", f"{source} holds {marker.files} files", marker.digest)
+
+
+def _marker(source: Path) -> Marker:
+    with Volume(source) as volume:
+        marker = volume.marker()
+    if marker is None:
+        raise Retry("NotComplete", f"{source} holds no complete cache (.gkm/complete is missing)")
+    return marker
 
 
 def _raise(error: OSError) -> None:

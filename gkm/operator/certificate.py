@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from gkm.api.names import WEBHOOK_SECRET
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 from gkm.operator.issuer import Issued, due, issue, readable
@@ -22,7 +23,6 @@ from gkm.operator.issuer import Issued, due, issue, readable
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 
-SECRET: Final = "gkm-webhook-certificate"  # noqa: S105 - its name, not its content
 CONFIGURATION: Final = "gkm-pods"
 _HOOKS: Final = "MutatingWebhookConfiguration"
 _KEYS: Final = ("tls.crt", "tls.key", "ca.crt")
@@ -81,7 +81,7 @@ class Certificate:
         hooks = await self._client.get(_HOOKS, "", CONFIGURATION)
         if hooks is None:
             return False
-        secret = await self._client.get("Secret", self._namespace, SECRET)
+        secret = await self._client.get("Secret", self._namespace, WEBHOOK_SECRET)
         held = _held(secret)
         step = decide(held, _bundles(hooks), self._namespace, time.time())
         if step is Step.TRUST and held is not None:
@@ -119,7 +119,7 @@ class Certificate:
         else:
             body["metadata"]["resourceVersion"] = secret["metadata"]["resourceVersion"]
             del body["type"]  # cannot be changed
-            await self._client.patch("Secret", self._namespace, SECRET, body)
+            await self._client.patch("Secret", self._namespace, WEBHOOK_SECRET, body)
         _log.info("the webhook has a new certificate")
 
 
@@ -136,7 +136,7 @@ def _secret(issued: Issued, owner_uid: str) -> Json:
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": {"name": SECRET, "ownerReferences": [owner]},
+        "metadata": {"name": WEBHOOK_SECRET, "ownerReferences": [owner]},
         "data": dict(zip(_KEYS, encoded, strict=True)),
     }
 

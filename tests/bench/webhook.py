@@ -27,9 +27,9 @@ from gkm.core.podlayer import Program
 from tests.certificates import Certificate as Files
 from tests.certificates import issue
 from tests.reviews import review
-from tests.webhooks import HOST, a_cache, a_picture, a_secret
+from tests.webhooks import CLAIM_NAME, HOST, a_cache, a_picture, a_secret
 from webhook.certificate import Certificate
-from webhook.review import Review
+from webhook.review import Review, Verdict
 from webhook.server import Server
 
 Json = dict[str, Any]
@@ -65,16 +65,17 @@ def renamed(volumes: list[Json], known: Mapping[str, str]) -> list[Json]:
 
 
 def names() -> dict[str, str]:
-    known = {"shared": "shared", "local": "local-aaaaaaaaaaaaa"}
+    known = {"shared": "shared", "local": CLAIM_NAME}
     return known | {f"cache-{number}": f"claim-{number}" for number in range(CACHES)}
 
 
 async def least(folder: Path) -> None:
     known = names()
 
-    def decide(review: Review, *_: object) -> list[Json]:
+    def decide(review: Review, *_: object) -> Verdict:
         spec = review.pod["spec"]
-        return diff({"spec": spec}, {"spec": spec | {"volumes": renamed(spec["volumes"], known)}})
+        new = {"spec": spec | {"volumes": renamed(spec["volumes"], known)}}
+        return Verdict(diff({"spec": spec}, new))
 
     with mock.patch("webhook.server.decide", decide):
         await ours(folder)

@@ -20,10 +20,11 @@ from gkm.core.podlayer import Program
 from gkm.kube.client import Client
 from tests.certificates import issue
 from tests.http.test_kube import client_of
-from tests.reviews import bodies, fault, review
-from tests.webhooks import HOST, Running, a_cache, a_claim, a_node, a_secret, running
+from tests.reviews import bodies, debugging, fault, review
+from tests.webhooks import CLAIM_NAME, HOST, Running, a_cache, a_claim, a_node, a_secret, running
 from webhook import door
 from webhook.app import serve
+from webhook.picture import CLAIM
 from webhook.server import Server
 
 Json = dict[str, Any]
@@ -77,7 +78,7 @@ async def test_a_pod_gets_a_patch_that_makes_it_what_it_shall_be(one: Running) -
     claims = [volume.get("persistentVolumeClaim") for volume in pod["spec"]["volumes"]]
     assert claims[:2] == [
         {"claimName": "shared", "readOnly": True},
-        {"claimName": "local-aaaaaaaaaaaaa", "readOnly": True},
+        {"claimName": CLAIM_NAME, "readOnly": True},
     ]
     again = review()
     again["request"]["object"] = pod
@@ -101,6 +102,25 @@ async def test_what_does_not_concern_us_is_let_through(one: Running, change: str
         asked["request"]["operation"] = "DELETE"
     _, answer = await ask(one, json.dumps(asked).encode())
     assert json.loads(answer)["response"] == {"uid": "uid-1", "allowed": True}
+
+
+async def test_who_creates_a_pod_that_has_to_wait_is_warned(one: Running) -> None:
+    one.picture.replace(CLAIM, [], "2")
+    _, answer = await ask(one, json.dumps(review()).encode())
+    response = json.loads(answer)["response"]
+    assert (response["allowed"], "patch" in response) == (True, True)
+    (warning,) = response["warnings"]
+    assert warning.startswith("GKM: the pod waits for GKMCache team/local")
+
+
+async def test_a_container_for_debugging_that_mounts_a_cache_gets_what_others_get(
+    one: Running,
+) -> None:
+    _, answer = await ask(one, json.dumps(debugging(review())).encode())
+    patch = json.loads(base64.b64decode(json.loads(answer)["response"]["patch"]))
+    assert {tuple(change["path"].split("/")[:4]) for change in patch} == {
+        ("", "spec", "ephemeralContainers", "0")
+    }
 
 
 async def test_hostile_reviews_never_bring_out_a_fault(one: Running) -> None:
@@ -248,6 +268,7 @@ async def test_readiness_is_one_thing_and_health_another(live: tuple[Running, Se
     one.ready = False
     assert (await get(one, "/readyz"), await get(one, "/healthz")) == (503, 200)
     one.ready = True
+    assert (await get(one, "/readyz"), await get(one, "/healthz")) == (200, 200)
     leaving = asyncio.create_task(server.stop(0.5))
     await asyncio.sleep(0.1)
     assert await get(one, "/readyz") == 503
@@ -255,6 +276,22 @@ async def test_readiness_is_one_thing_and_health_another(live: tuple[Running, Se
     await leaving
     with pytest.raises(aiohttp.ClientConnectorError):
         await get(one, "/healthz")
+
+
+async def test_while_it_is_not_ready_the_api_server_is_sent_to_another_replica(
+    live: tuple[Running, Server],
+) -> None:
+    one, server = live
+    body, trust = json.dumps(review()).encode(), one.trust()
+    async with aiohttp.ClientSession() as session:
+        assert (await ask(one, body, session, ssl=trust))[0] == 200
+        one.ready = False
+        async with session.post(f"{one.url}/mutate-pods", data=body, ssl=trust) as reply:
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+            assert "ask another replica" in await reply.text()
+            assert reply.headers["Connection"] == "close"
+        await asyncio.sleep(0.1)
+        assert server._door._server.connections == []
 
 
 async def test_a_webhook_that_is_stopped_before_its_certificate_came_just_ends() -> None:
@@ -279,7 +316,7 @@ async def test_the_program_follows_the_cluster_and_leaves_when_it_is_told_to(
     monkeypatch.setattr("webhook.app._PAUSE_SECONDS", 0)
     listed = {
         "gkmcaches": [a_cache("shared", "ReadOnlyMany"), a_cache("local", "ReadWriteOnce")],
-        "persistentvolumeclaims": [a_claim("local-aaaaaaaaaaaaa")],
+        "persistentvolumeclaims": [a_claim()],
         "nodes": [a_node("1")],
         "secrets": [a_secret(one.files)],
     }

@@ -11,7 +11,7 @@ from gkm.kube.errors import ApiError
 from gkm.operator import certificate
 from gkm.operator.certificate import Certificate, Step, decide, names
 from gkm.operator.issuer import LIFE, Issued, issue
-from webhook.certificate import SECRET, load
+from webhook.certificate import load
 
 Json = dict[str, Any]
 NOW = time.time()
@@ -205,7 +205,3 @@ async def test_nothing_is_written_by_who_does_not_lead_or_while_no_webhook_is_in
     await keeper(cluster, leading=False).look()
     assert not await keeper(bare).look()
     assert cluster.writes == bare.writes == []
-
-
-def test_webhook_and_operator_mean_the_same_secret() -> None:
-    assert certificate.SECRET == SECRET

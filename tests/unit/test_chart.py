@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gkm.api.meta import RESOURCES
-from gkm.api.names import CACHE, CLUSTER_CACHE, LABEL_MUTATION
+from gkm.api.names import CACHE, CLUSTER_CACHE, LABEL_MUTATION, WEBHOOK_SECRET
 from gkm.operator import certificate
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_operator_writes_leases_and_a_certificate_in_its_own_namespace_only() ->
         (["leases"], None, {"create"}),
         (["leases"], ["gkm-operator"], {"get", "patch"}),
         (["secrets"], None, {"create"}),
-        (["secrets"], [certificate.SECRET], {"get", "patch"}),
+        (["secrets"], [WEBHOOK_SECRET], {"get", "patch"}),
     ]
 
 
@@ -104,7 +104,7 @@ def test_webhook_may_only_look() -> None:
         "clustergkmcaches": looking,
         "persistentvolumeclaims": looking,
         "nodes": looking,
-        "secrets": ([certificate.SECRET], {"list", "watch"}),
+        "secrets": ([WEBHOOK_SECRET], {"list", "watch"}),
     }
 
 
@@ -119,6 +119,8 @@ def test_only_pods_that_ask_for_it_depend_on_the_webhook() -> None:
     assert (elsewhere["operator"], elsewhere["values"]) == ("NotIn", ["kube-system", "own"])
     assert (hook["failurePolicy"], hook["reinvocationPolicy"]) == ("Fail", "IfNeeded")
     assert hook["timeoutSeconds"] <= 10
+    seen = [(*rule["resources"], *rule["operations"]) for rule in hook["rules"]]
+    assert seen == [("pods", "CREATE"), ("pods/ephemeralcontainers", "UPDATE")]
     # What helm never wrote it does not take away: the authority survives an upgrade.
     assert "caBundle" not in hook["clientConfig"]
 

@@ -430,7 +430,8 @@ def test_empty_leaves_foreign_content_alone(volume: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("extract",), ("extract", "a", "b"), ("extract", "a", "b", "--mount-path", "c"),
-     ("extract", "--empty", "a", "b"), ("overlay", "a", "b"), ("pack",), ("nonsense",)],
+     ("extract", "--empty", "a", "b"), ("overlay", "a", "b"), ("overlay", "/a"),
+     ("overlay", "--check", "/a", "b"), ("pack",), ("nonsense",)],
 )  # fmt: skip
 def test_wrong_usage_is_one_line(arguments: tuple[str, ...]) -> None:
     done = program(*arguments)

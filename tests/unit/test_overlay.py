@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gkm.api.errors import Retry
-from gkm.extract.overlay import overlay
+from gkm.extract.overlay import check, overlay
 from gkm.extract.volume import Marker, Volume
 
 
@@ -59,3 +59,12 @@ def test_a_volume_that_is_not_complete_is_refused(source: Path, target: Path) ->
     with pytest.raises(Retry, match="NotComplete"):
         overlay(source, target)
     assert not list(target.iterdir())
+
+
+def test_a_check_looks_for_completeness_and_makes_nothing(source: Path) -> None:
+    before = sorted(source.rglob("*"))
+    assert check(source).digest == "sha256:1"
+    assert sorted(source.rglob("*")) == before
+    (source / ".gkm" / "complete").unlink()
+    with pytest.raises(Retry, match="NotComplete"):
+        check(source)
