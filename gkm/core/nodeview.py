@@ -20,8 +20,9 @@ _OVER = ("Succeeded", "Failed")
 _LONGEST_NAME = 63
 _DIGEST = re.compile(r"[a-z0-9]{1,16}:[0-9a-f]{32,128}")
 """Both bound what one claim adds to a report: whoever may make claims of any name can forge one."""
-_LONGEST_TEXT = 8192
-"""Characters of an annotation: enough for a hundred kinds of GPUs, where 256 KiB are allowed."""
+_LONGEST_TEXT = 5120
+"""Characters of an annotation, of which 256 KiB are allowed: a failure is what a Job can say in its
+4 KiB, and so many kinds of GPUs (about seventy) nothing is compiled for."""
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 _LABELS = (names.LABEL_CACHE_UID, names.LABEL_COPY, names.LABEL_NODE, names.LABEL_ROLE)
 _ANNOTATIONS = (
