@@ -51,7 +51,7 @@ _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 def main(_arguments: list[str]) -> int:
     """Run the operator until SIGTERM; the exit code."""
     logging.basicConfig(level=os.environ.get("GKM_LOG_LEVEL", "INFO").upper(), stream=sys.stderr)
-    for noisy in ("kopf.objects", "aiohttp.access"):
+    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         asyncio.run(_run(_settings()))
