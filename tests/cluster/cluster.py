@@ -121,7 +121,7 @@ class Cluster:
             self.kubectl("delete", "node", node.name)
 
     def replace_node(self, node: Node) -> None:
-        """Let a node come back under its name as another one: another uid, nothing on its disk.
+        """Let a node come back under its name as another one: with another uid.
 
         As with real machines it is away for longer than its pods, which Kubernetes clears away.
         """
@@ -130,7 +130,6 @@ class Cluster:
             self.kubectl("delete", "node", node.name)
             here = f"--field-selector=spec.nodeName={node.name}"
             self.kubectl("wait", "--for=delete", "pod", "--all", "-A", here, "--timeout=120s")
-            node.wipe()
             node.start_kubelet(self.log)
             self._wait_for_nodes([node])
 

@@ -6,7 +6,6 @@ for volumes: one private, one that all nodes share.
 """
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +64,6 @@ class Node:
     def stop_kubelet(self) -> None:
         """End the kubelet; containers go on, and after a while the node is NotReady."""
         self.control.sandbox.run("kill", self._kubelet_pid_file.read_text())
-
-    def wipe(self) -> None:
-        """Empty the folder where the node keeps volumes."""
-        for entry in self._own(PRIVATE_FOLDER).iterdir():
-            shutil.rmtree(entry)
 
     def stop(self) -> None:
         """End kubelet and containerd, as a machine that is taken away."""

@@ -58,7 +58,7 @@ def test_copies_follow_a_node_that_joins_is_replaced_under_its_name_and_goes(
 ) -> None:
     """No pod ever runs on an empty folder: each must hit."""
     here = actors.namespace("joins")
-    per_node(actors, here, storageClassName="node-local")
+    per_node(actors, here)
     actors.apply(daemonset(stage, here))
     check_hits(stage, wait_workload(stage, here, nodes(stage)))
     former = set(of_node(stage, "pvc", added.name))
