@@ -18,7 +18,7 @@ import aiohttp
 from gkm.api.names import WEBHOOK_SECRET
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
-from gkm.operator.issuer import Issued, due, issue, readable
+from gkm.operator.issuer import Issued, due, issue, newest
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -92,7 +92,9 @@ class Certificate:
 
     async def _rotate(self, hooks: Json, secret: Json | None, held: Issued | None) -> None:
         new = issue(names(self._namespace), time.time())
-        await self._trust(hooks, new.authority + readable(held.authority if held else b""))
+        served = newest(held.authority) if held else b""
+        served = served or newest(b"".join(_bundles(hooks)[:1]))  # the Secret may be spoilt
+        await self._trust(hooks, new.authority + served)
         if held is not None:
             await asyncio.sleep(_SPREAD_SECONDS)
         await self._store(new, secret, hooks["metadata"]["uid"])

@@ -80,13 +80,13 @@ def due(held: Issued, dns: Sequence[str], now: float) -> bool:
     return not own or not named.issuperset(dns) or moment >= begin + (end - begin) * 2 / 3
 
 
-def readable(authority: bytes) -> bytes:
-    """Return an authority (PEM), or nothing if it is none: it would spoil a bundle."""
+def newest(bundle: bytes) -> bytes:
+    """Return the first authority of a bundle (PEM), where the newest stands; nothing if none."""
     try:
-        x509.load_pem_x509_certificates(authority)
+        found = x509.load_pem_x509_certificates(bundle)
     except ValueError:
         return b""
-    return authority
+    return found[0].public_bytes(Encoding.PEM)
 
 
 def _builder(

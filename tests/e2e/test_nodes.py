@@ -114,6 +114,21 @@ def _ready(stage: Stage, node: str) -> bool:
     return stage.kubectl("get", "node", node, "-o", path) == "True"
 
 
+def test_a_report_that_is_not_its_nodes_own_is_made_anew(stage: Stage) -> None:
+    """One that does not go with its Node would speak for another machine of that name."""
+    node = nodes(stage)[0]
+    uid = _of_report(stage, node, ".metadata.uid")
+    loose = '{"metadata":{"ownerReferences":null}}'
+    stage.kubectl("patch", "clustergkmcachenode", node, "--type=merge", "-p", loose)
+    eventually("it is made anew", lambda: _of_report(stage, node, ".metadata.uid") not in ("", uid))
+    eventually("with its GPUs", lambda: "H100" in _of_report(stage, node, ".status.gpus"))
+
+
+def _of_report(stage: Stage, node: str, path: str) -> str:
+    where = ["clustergkmcachenode", node, "--ignore-not-found", "-o", f"jsonpath={{{path}}}"]
+    return stage.kubectl("get", *where)
+
+
 def test_a_late_driver_is_noticed_and_its_node_filled(actors: Actors, stage: Stage) -> None:
     here, node = actors.namespace("late"), nodes(stage)[0]
     mark = names.ANNOTATION_SIMULATED

@@ -19,7 +19,7 @@ from tests.stage import NAMESPACE, Stage
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
 EVENTS, NUDGE = "create events", "patch persistentvolumeclaims"
 STATUS = "patch gkmcaches/status"
-IDLE_SECONDS = 90
+IDLE_SECONDS = 60
 CREATED = Counter(
     {
         "patch gkmcaches": 1,  # the finalizer

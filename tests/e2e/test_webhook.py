@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from gkm.api import names
 from gkm.api.names import LABEL_MUTATION
 from tests.bench.admission import Plan, measure, pod
 from tests.cluster.report import ClusterError
-from tests.e2e.actors import Actors
-from tests.stage import Stage
+from tests.e2e.actors import Actors, eventually
+from tests.stage import NAMESPACE, Stage
 
 SLEEPING = ["/opt/gkm/bin/python", "-c", "import time; time.sleep(600)"]
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
@@ -25,6 +26,19 @@ def test_no_request_fails_while_replicas_restart_and_the_certificate_changes(
     print(result)
     assert result.failures == []
     assert (len(result.seconds), result.rotations, result.restarts) == (1500, 2, 1)
+
+
+def test_a_certificate_that_was_spoilt_is_made_anew(stage: Stage) -> None:
+    def held() -> str:
+        where = ["secret", names.WEBHOOK_SECRET, "-n", NAMESPACE, "-o", "jsonpath={.data}"]
+        return stage.kubectl("get", *where)
+
+    before = held()
+    spoilt = '{"data":{"ca.crt":"c3BvaWx0"}}'
+    stage.kubectl(
+        "patch", "secret", names.WEBHOOK_SECRET, "-n", NAMESPACE, "--type=merge", "-p", spoilt
+    )
+    eventually("another certificate", lambda: "c3BvaWx0" not in held() and held() != before)
 
 
 def test_a_pod_of_a_per_node_cache_without_a_node_is_told_what_to_do(actors: Actors) -> None:

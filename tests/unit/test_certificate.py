@@ -10,7 +10,7 @@ import pytest
 from gkm.kube.errors import ApiError
 from gkm.operator import certificate
 from gkm.operator.certificate import Certificate, Step, decide, names
-from gkm.operator.issuer import LIFE, Issued, issue
+from gkm.operator.issuer import LIFE, Issued, issue, newest
 from webhook.certificate import load
 
 Json = dict[str, Any]
@@ -189,15 +189,24 @@ async def test_a_crash_between_the_two_writes_is_made_good(monkeypatch: pytest.M
     assert cluster.step() is Step.NOTHING
 
 
-async def test_an_authority_that_cannot_be_read_is_not_passed_on() -> None:
+@pytest.mark.parametrize("part", ["ca.crt", "tls.key"])
+async def test_what_is_served_stays_trusted_while_a_spoilt_secret_is_made_anew(part: str) -> None:
     cluster = Cluster()
     await keeper(cluster).look()
+    old = certificate._held(cluster.secret)
+    assert old is not None
     assert cluster.secret is not None
-    assert cluster.hooks is not None
-    cluster.secret["data"]["ca.crt"] = "cnViYmlzaA=="
+    cluster.secret["data"][part] = "c3BvaWx0"
     await keeper(cluster).look()
-    assert b"rubbish" not in certificate._bundles(cluster.hooks)[0]
-    assert cluster.step() is Step.NOTHING
+    new = certificate._held(cluster.secret)
+    assert cluster.hooks is not None
+    assert new is not None
+    assert certificate._bundles(cluster.hooks) == [new.authority + old.authority]
+
+
+async def test_a_bundle_that_cannot_be_read_is_not_passed_on() -> None:
+    assert newest(b"spoilt") == newest(b"") == b""
+    assert newest(GOOD.authority + OTHER.authority) == GOOD.authority
 
 
 async def test_nothing_is_written_by_who_does_not_lead_or_while_no_webhook_is_installed() -> None:
