@@ -76,13 +76,25 @@ class Reserve:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A claim whose users are looked for, and the copy that it serves."""
+
+    claim: str
+    uid: str
+    copy: str
+
+
+@dataclass(frozen=True)
 class CheckUse:
     """List the pods of a namespace, live and once, and note who names each of the claims."""
 
     namespace: str
-    claims: tuple[tuple[str, str], ...]
-    """Name and uid of each."""
-    copy: str
+    looks: tuple[Look, ...]
+
+    @property
+    def copy(self) -> str:
+        """One of the copies that it is for; a failure concerns all of them."""
+        return self.looks[0].copy
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Which copies are wanted, and where each stands.
 
-A copy is wanted if its target stands and its digest is the pinned one, or if it is the newest that
-its target serves while the pinned digest is not filled (per node: not published) there yet: a bad
-new image never costs the good one, and an image that cannot be looked up costs nobody the pinned.
+A copy is wanted if its target stands and its digest is the pinned one, unless that is not for the
+node's GPUs, or if it is the newest that its target serves while the pinned digest is not filled
+(per node: not published) there yet: a bad new image never costs the good one, and an image that
+cannot be looked up costs nobody the pinned.
 While a new image is being looked up, an unfinished copy of another digest is neither filled nor
 removed: it may be the one, begun by an operator that did not live to write the pin down.
 """
@@ -13,8 +14,6 @@ from dataclasses import dataclass, replace
 from gkm.api import names
 from gkm.core import copy as life
 from gkm.core.copy import Observed, Phase, Step
-from gkm.core.fit import Verdict, fit_node
-from gkm.core.gputargets import parse
 from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
@@ -76,7 +75,7 @@ def judge(
     there, goals = copies(view, settings.namespace), tuple(targets)
     taken = _taken(view)
     judged: dict[str, Judged] = {}
-    if view.cache is not None and _goes_on(view, pin, there.values(), now):
+    if view.cache is not None and pin.digest:
         inputs = _inputs(view.cache, settings, pin)
         for target in goals:
             ref = goal(view.cache, pin, target)
@@ -98,18 +97,6 @@ def judge(
     return _in_turn(tuple(judged.values()), view.slots, settings)
 
 
-def _goes_on(view: View, pin: Pin, there: Iterable[Copy], now: float) -> bool:
-    """Whether copies of the pinned digest are made.
-
-    While a new image is being looked up, or cannot be, they are if it serves anywhere: who joins
-    then gets what the others have.
-    """
-    if pin.current:
-        return True
-    ours = (one for one in there if one.ref.digest == pin.digest and _of(view, one))
-    return bool(pin.digest) and any(_published(one, now) for one in ours)
-
-
 def _may_have(target: Target) -> bool:
     return not target.obstacle and not target.released
 
@@ -117,20 +104,17 @@ def _may_have(target: Target) -> bool:
 def _kept(
     view: View, pin: Pin, there: Iterable[Copy], targets: Iterable[Target], now: float
 ) -> set[str]:
-    """Of each place the newest earlier copy that serves: it goes on until the wanted one does.
-
-    Where the wanted image is not for the node any more, only if it is.
-    """
+    """Of each place the newest earlier copy that serves: it goes on until the wanted one does."""
     at = {target.place: target for target in targets if not target.obstacle}
     newest: dict[tuple[str, str], Copy] = {}
     for one in there:
         target = at.get(one.ref.place)
         if target is None or not _of(view, one) or not _published(one, now):
             continue
-        if target.released and (one.ref.digest == pin.digest or not _fits(view, one)):
+        if target.released and one.ref.digest == pin.digest:
             continue
         known = newest.get(one.ref.place)
-        if known is None or _since(known) < _since(one):
+        if known is None or age(known) < age(one):
             newest[one.ref.place] = one
     return {one.ref.id for one in newest.values()}
 
@@ -139,23 +123,17 @@ def _published(one: Copy, now: float) -> bool:
     return life.phase(replace(observe(one, None, now), wanted=True)) is Phase.PUBLISHED
 
 
-def _since(one: Copy) -> float:
-    return one.serving.created if one.serving else 0.0
-
-
-def _fits(view: View, one: Copy) -> bool:
-    """Whether a copy may be for its node, by what its own volume says of it."""
-    report = view.reports.get(one.ref.node)
-    gpus = report.gpus if report else None
-    if not gpus or one.volume is None:
-        return True
-    return fit_node(parse(one.volume.targets), gpus).verdict is not Verdict.UNFIT
+def age(one: Copy) -> tuple[float, str]:
+    """What sorts copies that serve, the newest last, as the webhook does (``core.known``)."""
+    return (one.serving.created, one.serving.name) if one.serving else (0.0, "")
 
 
 def _held(one: Judged, target: Target) -> Judged:
     """Begin nothing where nothing can be begun now."""
     if target.held and one.step is Step.STAGE:
         return replace(one, step=Step.WAIT, held=target.held)
+    if not target.meant and one.step is Step.RESTORE:
+        return replace(one, step=Step.WAIT)  # it may be on its way out since before a restart
     return one
 
 
@@ -163,7 +141,7 @@ def _in_turn(judged: tuple[Judged, ...], slots: int, settings: Settings) -> tupl
     """Begin as many extractions as there are slots; the others wait their turn."""
     beginning = [one.copy.ref.id for one in judged if one.step is Step.RUN]
     late = set(beginning[slots:])
-    said = f"waits its turn: {settings.parallel} extractions run, as many as GKM's chart allows"
+    said = f"waits its turn: all caches together may have {settings.parallel} extractions at once"
     return tuple(
         replace(one, step=Step.WAIT, held=said, in_line=True) if one.copy.ref.id in late else one
         for one in judged

@@ -20,7 +20,7 @@ def counts(
     """Count one Cache; None in a cluster without agents, where nobody knows.
 
     A node counts once, whatever it has in however many namespaces: with an error before in use
-    before not in use. One that still has a copy counts although it is not meant for the Cache.
+    before not in use. One that has a copy, or pods, counts although it is not meant for the Cache.
     """
     if not view.reports:
         return None
@@ -32,6 +32,7 @@ def counts(
         serving = meant  # one volume for all of them
     failed = {one.node for one in states if one.node and one.state.word == explain.ERROR}
     used = {node for node, entry in entries if entry.pods}
+    meant |= used
     pods = dict.fromkeys((explain.RUNNING, explain.OUTDATED, explain.DELETING), 0)
     for _, entry in entries:
         pods[_word(view, pin, entry)] += entry.pods

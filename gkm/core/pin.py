@@ -19,7 +19,7 @@ from gkm.core.view import Cache, Trouble, View
 class Pin:
     """A digest, the image it belongs to, the bytes that its volumes need, and its labels' words.
 
-    ``current``: the image is ``spec.image``; only then are new copies made. ``fact`` is the
+    ``current``: the image is ``spec.image``. ``fact`` is the
     condition Resolved; ``ask``: the registry must be asked; ``pending``: it may yet answer.
     """
 

@@ -4,12 +4,11 @@ A pure function of its arguments: it never knows which event woke it, and repeat
 it gives a plan that writes nothing.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from gkm.api import names
 from gkm.core import explain, objects, rollup, steps
-from gkm.core.actions import Action, CheckUse, Create, Event, Patch, Plan, Resolve
+from gkm.core.actions import Action, CheckUse, Create, Event, Look, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Step
 from gkm.core.image import Reference
@@ -35,7 +34,7 @@ def plan(view: View, settings: Settings, now: float) -> Plan:
     ground = _ground(view, settings, pinned, judged, now)
     unwanted = _unwanted(nodes, judged)
     again = _again(ground, view, judged, unwanted)
-    leaving = unwanted | _superseded(ground, judged)
+    leaving = unwanted | _replaced(ground, judged)
     if cache is not None and cache.deleting and not judged:
         return Plan(_finalizer(cache, present=False), again=again)
     actions = _actions(ground, view, settings, pinned, judged)
@@ -48,14 +47,14 @@ def plan(view: View, settings: Settings, now: float) -> Plan:
 
 
 def _unwanted(nodes: tuple[Standing, ...], judged: tuple[Judged, ...]) -> frozenset[str]:
-    """The nodes (uids) that have something of the Cache and are not meant for it."""
+    """The nodes (``Standing.key``) that have something of the Cache and are not meant for it."""
     used = {one.copy.ref.node_uid for one in judged}
-    return frozenset(n.node.uid for n in nodes if n.meant is Meant.NO and n.node.uid in used)
+    return frozenset(n.key for n in nodes if n.meant is Meant.NO and n.node.uid in used)
 
 
-def _superseded(ground: steps.Ground, judged: tuple[Judged, ...]) -> frozenset[str]:
+def _replaced(ground: steps.Ground, judged: tuple[Judged, ...]) -> frozenset[str]:
     """The copies (ids) that another serves in place of, but that a webhook may not know of yet."""
-    going = (one.copy for one in judged if one.step is Step.UNPUBLISH)
+    going = (one.copy for one in judged if one.copy.serving and not one.seen.wanted)
     return frozenset(c.ref.id for c in going if steps.waits_for_webhooks(ground, c))
 
 
@@ -98,15 +97,15 @@ def _together(
     wanted: list[Action], judged: tuple[Judged, ...], ground: steps.Ground
 ) -> list[Action]:
     """List the pods of a namespace once, for every claim there whose users are looked for."""
-    due = {one.namespace: one for one in wanted if isinstance(one, CheckUse)}
-    claims: dict[str, list[tuple[str, str]]] = {namespace: [] for namespace in due}
+    due = dict.fromkeys(one.namespace for one in wanted if isinstance(one, CheckUse))
+    looks: dict[str, list[Look]] = {namespace: [] for namespace in due}
     for one in judged:
-        claim = one.copy.serving
-        looked = one.step is Step.UNPUBLISH and ground.now >= steps.released(ground, one.copy)
-        if claim is not None and looked and claim.namespace in claims:
-            claims[claim.namespace].append((claim.name, claim.uid))
+        claim, copy = one.copy.serving, one.copy
+        looked = one.step is Step.UNPUBLISH and ground.now >= steps.looked_for_from(ground, copy)
+        if claim is not None and looked and claim.namespace in looks:
+            looks[claim.namespace].append(Look(claim.name, claim.uid, copy.ref.id))
     others: list[Action] = [one for one in wanted if not isinstance(one, CheckUse)]
-    return others + [replace(one, claims=tuple(claims[ns])) for ns, one in due.items()]
+    return others + [CheckUse(namespace, tuple(found)) for namespace, found in looks.items()]
 
 
 def _inquiries(view: View, judged: tuple[Judged, ...], now: float) -> list[Action]:
@@ -160,7 +159,7 @@ def _again(
     for one in judged:
         claim = one.copy.serving
         if one.step is Step.UNPUBLISH:
-            times.append(steps.released(ground, one.copy))
+            times.append(steps.looked_for_from(ground, one.copy))
         if claim is not None and claim.uid in view.uses and one.step is Step.UNPUBLISH:
             times.append(next_list(view.uses[claim.uid]))
     found = view.resolution

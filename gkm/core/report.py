@@ -9,7 +9,7 @@ from functools import cached_property
 from gkm.core import explain, rollup
 from gkm.core.copy import Phase
 from gkm.core.explain import State
-from gkm.core.judge import Judged, goal
+from gkm.core.judge import Judged, age, goal
 from gkm.core.numbers import counts, known_entries
 from gkm.core.pin import Pin
 from gkm.core.retry import telling
@@ -83,7 +83,7 @@ class Scene:
     def _serving(self) -> dict[tuple[str, str], Judged]:
         """Of each place the newest copy that serves."""
         found: dict[tuple[str, str], Judged] = {}
-        for one in sorted((one for one in self.judged if one.serves), key=_since):
+        for one in sorted((j for j in self.judged if j.serves), key=lambda j: age(j.copy)):
             found[one.copy.ref.place] = one
         return found
 
@@ -105,12 +105,11 @@ class Scene:
     def _wanted(self, cache: Cache, target: Target) -> State:
         """The state of the copy that the target should have."""
         found = self._by_id.get(goal(cache, self.pin, target).id)
+        state = State(explain.PENDING, target.held)
         if found is not None and found.seen.wanted:
             state = explain.of_copy(self.view, found, self.now)
-            if self.pin.current or state.word != explain.EXTRACTED:
-                return state
-        elif self.pin.current:
-            return State(explain.PENDING, target.held)
+        if self.pin.current or (self._serving and state.word != explain.EXTRACTED):
+            return state
         trouble = self.view.resolution
         if isinstance(trouble, Trouble) and telling(trouble):
             return explain.refused(trouble)
@@ -121,6 +120,8 @@ class Scene:
         one = self._serving.get(target.place)
         if wanted.word == explain.EXTRACTED or one is None:
             return wanted
+        if one.copy.ref.digest == self.pin.digest and not one.seen.wanted:
+            return State(explain.OUTDATED, self._leaving(one))
         if not target.meant:
             return State(explain.OUTDATED, f"the earlier image serves on: {target.held}")
         waits = None if target.node_uid else explain.use_of(self.view, one.copy.serving)
@@ -128,7 +129,3 @@ class Scene:
 
     def _leaving(self, one: Judged) -> str:
         return explain.of_retiring(self.view, one, self.now)
-
-
-def _since(one: Judged) -> float:
-    return one.copy.serving.created if one.copy.serving else 0.0

@@ -19,6 +19,7 @@ from gkm.core.actions import (
     Delete,
     DropStaging,
     Json,
+    Look,
     Patch,
     Reserve,
 )
@@ -261,21 +262,30 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
         return tuple(wanted)
     use, now = move.ground.uses.get(claim.uid), move.ground.now
     word = _superseded(move, use)
+    if _is_empty(move):
+        return (*wanted, _delete(CLAIM, claim))
     if word not in ("", claim.superseded):
         wanted.append(_annotate(claim, {names.ANNOTATION_SUPERSEDED: word}, move.id))
-    if move.seen.wanted and move.copy.ref.node_uid:
-        wanted.append(_delete(CLAIM, claim))  # its volume is gone: nobody loses anything
-        return tuple(wanted)
-    if now < released(move.ground, move.copy):
+    if now < looked_for_from(move.ground, move.copy):
         return tuple(wanted)
     if unused_since_two_lists(use, now):
         wanted.append(_delete(CLAIM, claim))
     elif use is None or now >= next_list(use):
-        wanted.append(CheckUse(claim.namespace, ((claim.name, claim.uid),), move.id))
+        look = Look(claim.name, claim.uid, move.id)
+        wanted.append(CheckUse(claim.namespace, (look,)))
     return tuple(wanted)
 
 
-def released(ground: Ground, copy: Copy) -> float:
+def _is_empty(move: Move) -> bool:
+    """Whether a per-node claim has lost its volume: who deletes it takes nothing from anybody.
+
+    And as long as it is there, every new pod of its node gets it again.
+    """
+    lost = move.seen.serving is ClaimState.UNFIT or move.copy.volume is None
+    return bool(move.copy.ref.node_uid) and lost
+
+
+def looked_for_from(ground: Ground, copy: Copy) -> float:
     """From when on the users of a copy are looked for.
 
     A webhook that is a little behind may send pods to an earlier copy after another serves; where

@@ -41,6 +41,11 @@ class Standing:
     misfit: bool = False
     """The reason is that no GPU of the node fits."""
 
+    @property
+    def key(self) -> str:
+        """What is remembered of a node that is not meant: each kind of reason has its own time."""
+        return f"{self.node.uid}/{'misfit' if self.misfit else 'kept out'}"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -54,8 +59,8 @@ class Target:
     meant: bool = True
     """Else the node only keeps what it has."""
     released: bool = False
-    """The wanted image has not been for this node for so long that a copy of it goes, too; an
-    earlier image that is for the node serves on."""
+    """The wanted image has not been for this node's GPUs for so long that a copy of it goes, too;
+    an earlier image serves on."""
     held: str = ""
     """Why nothing may be begun here now; what has been begun goes on."""
 
@@ -117,7 +122,7 @@ def _nodes(count: int) -> str:
 
 def _released(view: View, one: Standing, now: float) -> bool:
     """Whether the node has not been meant for the Cache for so long that its copies go."""
-    since = view.leaving.get(one.node.uid, now)
+    since = view.leaving.get(one.key, now)
     return one.meant is Meant.NO and now >= since + RELEASED_AFTER
 
 

@@ -190,8 +190,9 @@ class Applier:
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
         pods, _ = await self._client.list("Pod", Scope(action.namespace))
-        for claim, uid in action.claims:
-            memory.uses[uid] = retire.noted(memory.uses.get(uid), pods, claim, time.time())
+        for look in action.looks:
+            earlier = memory.uses.get(look.uid)
+            memory.uses[look.uid] = retire.noted(earlier, pods, look.claim, time.time())
 
     async def _inquire(self, action: Inquire, memory: Memory) -> None:
         mine = f"involvedObject.uid={action.uid}"

@@ -95,7 +95,7 @@ class Certificate:
         served = newest(held.authority) if held else b""
         served = served or newest(b"".join(_bundles(hooks)[:1]))  # the Secret may be spoilt
         await self._trust(hooks, new.authority + served)
-        if held is not None:
+        if served:
             await asyncio.sleep(_SPREAD_SECONDS)
         await self._store(new, secret, hooks["metadata"]["uid"])
 

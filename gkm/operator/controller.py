@@ -67,8 +67,11 @@ class Controller:
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
                 _log.exception("bug while reconciling %s", key)
                 self._queue.add_after(key, _BUG_PAUSE)
+            else:
+                continue
             finally:
                 self._queue.done(key)
+            self._slots.planned(key, waits=False, begun=0)  # whoever failed stands in nobody's way
 
     async def _reconcile(self, key: CacheKey) -> None:
         self._applier.gate()
@@ -98,10 +101,10 @@ class Controller:
         for action in wanted.actions:
             if isinstance(action, Resolve):
                 moved |= await self._resolver.ask(key, action, memory)
-            elif action.copy not in failed:
+            elif failed.isdisjoint(_copies(action)):
                 moved = True
                 if not await self._apply(key, action, memory):
-                    failed.add(action.copy)
+                    failed.update(_copies(action))
         return moved
 
     async def _apply(self, key: CacheKey, action: Write | Read, memory: Memory) -> bool:
@@ -114,9 +117,8 @@ class Controller:
         except (Retry, Rejected) as word:
             if not action.copy:
                 raise
-            memory.troubles[action.copy] = trouble(
-                memory.troubles.get(action.copy), word, time.time()
-            )
+            for copy in _copies(action):
+                memory.troubles[copy] = trouble(memory.troubles.get(copy), word, time.time())
             _log.warning("%s: %s", key, word)
             return False
         if not isinstance(action, CheckUse | Inquire):
@@ -146,6 +148,13 @@ class Controller:
         pause = backoff(memory.attempts, str(key))
         _log.warning("%s: %r; again in %.0f s", key, error, pause)
         self._queue.add_after(key, pause)
+
+
+def _copies(action: Write | Read) -> tuple[str, ...]:
+    """The copies that an action is for."""
+    if isinstance(action, CheckUse):
+        return tuple(look.copy for look in action.looks)
+    return (action.copy,)
 
 
 def _begun(wanted: Plan) -> int:

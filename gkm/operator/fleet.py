@@ -159,7 +159,7 @@ class Fleet:
             entries=self._around.entries(key),
             silent=self._around.silent(),
             leaving=dict(memory.leaving),
-            slots=self._free_slots(key),
+            slots=self._slots.free(key, self._running()),
             shadowed=self._shadowed(key),
             claims=tuple(item for item in items if isinstance(item, Claim)),
             volumes=tuple(item for item in items if isinstance(item, Volume)),
@@ -191,11 +191,12 @@ class Fleet:
         found = (self._around.namespaces.get(name) for name in named)
         return {namespace.name: namespace.deleting for namespace in found if namespace}
 
-    def _free_slots(self, key: CacheKey) -> int:
+    def _running(self) -> list[CacheKey]:
+        """Whose extractions are under way."""
         jobs = (item for item in self._items["Job"].values() if isinstance(item, Job))
         pods = (item for item in self._items["Pod"].values() if isinstance(item, JobPod))
-        silent = {name for name, node in self._around.nodes.items() if node.trouble == NOT_READY}
-        return self._slots.free(key, running(jobs, pods, silent, time.time()))
+        unheard = {name for name, node in self._around.nodes.items() if node.trouble == NOT_READY}
+        return running(jobs, pods, unheard, time.time())
 
     def _same_name(self, key: CacheKey) -> set[CacheKey]:
         """Keys of other Caches of this name, or of what such Caches left behind."""
@@ -247,7 +248,7 @@ class Fleet:
             return
         self._concern(item.key)
         if isinstance(item, Job) and (new is None or item.ended):
-            self._slots.ended()
+            self._slots.ended(self._running())
         if isinstance(item, Cache | Claim):
             for key in self._same_name(item.key):
                 if key in self._caches:

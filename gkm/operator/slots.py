@@ -1,10 +1,12 @@
 """How many extractions run at once in the whole cluster, and whose turn it is.
 
 A registry, and the cluster's way to it, are shared by all: a thousand nodes that pull at once get
-slower, not faster. Caches that wait stand in line: one slot is kept for the first of them, who goes
-to the end when it has begun something, and the more wait, the fewer each may have.
+slower, not faster. Caches that wait stand in line: one slot is kept for the first of them that has
+less than its share, and who has begun something goes to the end. The more wait, the smaller the
+share.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -25,28 +27,28 @@ class Slots:
         self._concern = concern
         self._line: dict[CacheKey, None] = {}
         self._promised: dict[CacheKey, int] = {}
+        self._running: Counter[CacheKey] = Counter()
 
-    def free(self, key: CacheKey, running: Collection[CacheKey]) -> int:
+    def free(self, key: CacheKey, running: Iterable[CacheKey]) -> int:
         """How many extractions a Cache may begin now; ``running``: whose are under way."""
-        first, others = self._first(), len(self._line.keys() - {key})
-        kept = 1 if first not in (None, key) else 0
-        left = self._limit - len(running) - sum(self._promised.values()) - kept
-        mine = list(running).count(key) + self._promised.get(key, 0)
-        share = max(1, self._limit // (1 + others))
-        return max(0, min(left, share - mine))
+        self._running = Counter(running)
+        kept = 1 if self._next() not in (None, key) else 0
+        left = self._limit - self._running.total() - sum(self._promised.values()) - kept
+        return max(0, min(left, self._share(key) - self._has(key)))
 
     def planned(self, key: CacheKey, *, waits: bool, begun: int) -> None:
         """Note what came of a turn: what is begun, and whether there is more to begin."""
-        before = self._first()
+        before = self._next()
         if not waits or begun:
             self._line.pop(key, None)
         if waits:
             self._line.setdefault(key)
-        if self._first() != before:
+        if self._next() not in (before, key):
             self._call()
 
-    def ended(self) -> None:
-        """An extraction is over: it is the turn of the first in line."""
+    def ended(self, running: Iterable[CacheKey]) -> None:
+        """An extraction is over: somebody in line has a turn."""
+        self._running = Counter(running)
         self._call()
 
     @contextmanager
@@ -59,24 +61,34 @@ class Slots:
             left = self._promised.pop(key) - count
             if left:
                 self._promised[key] = left
+            if count:
+                self._call()  # while they were made they counted twice
 
-    def _first(self) -> CacheKey | None:
-        return next(iter(self._line), None)
+    def _next(self) -> CacheKey | None:
+        """Who has the next turn: the first in line with less than its share."""
+        return next((key for key in self._line if self._has(key) < self._share(key)), None)
+
+    def _share(self, key: CacheKey) -> int:
+        """How many extractions a Cache may have, rounded up so that no slot is idle."""
+        return -(-self._limit // (1 + len(self._line.keys() - {key})))
+
+    def _has(self, key: CacheKey) -> int:
+        return self._running[key] + self._promised.get(key, 0)
 
     def _call(self) -> None:
-        first = self._first()
-        if first is not None:
-            self._concern(first)
+        key = self._next()
+        if key is not None:
+            self._concern(key)
 
 
 def running(
-    jobs: Iterable[Job], pods: Iterable[JobPod], silent: Collection[str], now: float
+    jobs: Iterable[Job], pods: Iterable[JobPod], unheard: Collection[str], now: float
 ) -> list[CacheKey]:
-    """Whose extractions hold a slot; those on nodes that are ``silent`` (names) do not."""
+    """Whose extractions hold a slot; those on nodes (names) of which nothing is heard do not."""
     at_work = {pod.job_uid for pod in pods if pod.phase == "Running"}
     return [
         job.key
         for job in jobs
         if job.role == EXTRACT and not (job.done or job.failed or job.deleting)
-        if job.node not in silent and (now < job.created + START or job.uid in at_work)
+        if job.node not in unheard and (now < job.created + START or job.uid in at_work)
     ]

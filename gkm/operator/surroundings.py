@@ -46,8 +46,6 @@ class Surroundings:
                 self._file(old, None)
             if isinstance(old, AgentPod):
                 self._left[old.node] = time.time()
-            if isinstance(old, Node):
-                self._left.pop(old.name, None)
 
     def silent(self) -> dict[str, float]:
         """Nodes that have reported and whose agent does not run, and since when (epoch seconds)."""

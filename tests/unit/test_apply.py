@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from gkm.api.errors import Retry
-from gkm.core.actions import CheckUse, Create, Delete, DropStaging, Patch, Reserve
+from gkm.core.actions import CheckUse, Create, Delete, DropStaging, Look, Patch, Reserve
 from gkm.core.objects import STAGING, CopyRef, marks
 from gkm.core.view import Use
 from gkm.kube.client import Client, Scope
@@ -179,7 +179,7 @@ async def test_half_a_cache_is_kept_by_no_class_but_an_administrators_volume_sta
 async def test_the_users_of_a_claim_are_asked_for_live(at: Stand) -> None:
     pod = {"persistentVolumeClaim": {"claimName": "c"}}
     at.add("Pod", "a", {"metadata": {"name": "p"}, "spec": {"volumes": [pod]}})
-    await at.apply(CheckUse("a", (("c", "c-uid"),), "copy"))
+    await at.apply(CheckUse("a", (Look("c", "c-uid", "copy"),)))
     use = at.memory.uses["c-uid"]
     assert isinstance(use, Use)
     assert use.pods == ("p",)

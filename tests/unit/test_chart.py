@@ -113,16 +113,24 @@ def test_only_pods_that_ask_for_it_depend_on_the_webhook() -> None:
     plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
     config = yaml.safe_load(plain)
     assert config["metadata"]["name"] == certificate.CONFIGURATION
-    (hook,) = config["webhooks"]
-    assert hook["objectSelector"] == {"matchLabels": {LABEL_MUTATION: "true"}}
-    (elsewhere,) = hook["namespaceSelector"]["matchExpressions"]
-    assert (elsewhere["operator"], elsewhere["values"]) == ("NotIn", ["kube-system", "own"])
-    assert (hook["failurePolicy"], hook["reinvocationPolicy"]) == ("Fail", "IfNeeded")
-    assert hook["timeoutSeconds"] <= 10
-    seen = [(*rule["resources"], *rule["operations"]) for rule in hook["rules"]]
-    assert seen == [("pods", "CREATE"), ("pods/ephemeralcontainers", "UPDATE")]
-    # What helm never wrote it does not take away: the authority survives an upgrade.
-    assert "caBundle" not in hook["clientConfig"]
+    pods, debugging = config["webhooks"]
+    for hook in (pods, debugging):
+        assert hook["objectSelector"] == {"matchLabels": {LABEL_MUTATION: "true"}}
+        (elsewhere,) = hook["namespaceSelector"]["matchExpressions"]
+        assert (elsewhere["operator"], elsewhere["values"]) == ("NotIn", ["kube-system", "own"])
+        assert hook["reinvocationPolicy"] == "IfNeeded"
+        assert hook["timeoutSeconds"] <= 10
+        # What helm never wrote it does not take away: the authority survives an upgrade.
+        assert "caBundle" not in hook["clientConfig"]
+    asked = [
+        (hook["failurePolicy"], *rule["resources"], *rule["operations"])
+        for hook in (pods, debugging)
+        for rule in hook["rules"]
+    ]
+    assert asked == [
+        ("Fail", "pods", "CREATE"),
+        ("Ignore", "pods/ephemeralcontainers", "UPDATE"),
+    ]
 
 
 def test_every_rule_says_which_files_need_it() -> None:

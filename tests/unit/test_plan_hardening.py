@@ -11,7 +11,7 @@ from gkm.core.actions import Create, Reserve
 from gkm.core.outcome import Outcome
 from gkm.core.retry import Failure
 from gkm.core.view import Settings, Trouble
-from tests.unit.world import DIGEST, FOUND, ON_HOST, SETTINGS, World
+from tests.unit.world import DIGEST, FOUND, ON_HOST, OTHER, SETTINGS, World
 
 STAGING = "PersistentVolumeClaim"
 
@@ -176,14 +176,19 @@ def test_what_a_killed_operator_began_before_it_wrote_the_pin_is_taken_up_not_aw
     assert "delete PersistentVolumeClaim" not in world.writes
 
 
-def test_what_was_begun_for_an_image_that_is_refused_goes() -> None:
+def test_the_pinned_image_goes_on_while_another_is_refused_and_the_status_says_so() -> None:
     world = World(settings=ON_HOST)
     world.settle()
     world.edit(image="registry.test/kernels:typo")
     world.resolution = Trouble("NotACacheImage", "no cache", 0.0, final=True)
     world.settle()
     assert world.status["namespaces"][0]["phase"] == "Error"
-    assert "Job kernels" not in " ".join(world.children())
+    assert "Job kernels" in " ".join(world.children())
+    world.edit(image="registry.test/kernels:v2")
+    world.resolution = replace(FOUND, digest=OTHER)
+    world.settle()
+    (job,) = world.all("Job")
+    assert OTHER in str(job)
 
 
 def test_a_volume_whose_size_the_api_server_spells_otherwise_is_not_written_again() -> None:

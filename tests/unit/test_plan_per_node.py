@@ -447,14 +447,35 @@ def test_an_image_for_other_gpus_never_costs_the_good_copy() -> None:
     assert "does not fit" in here.ready["message"]
 
 
-def test_an_earlier_copy_does_not_keep_a_node_whose_gpus_fit_neither() -> None:
+def test_a_short_taint_on_a_node_that_the_new_image_does_not_fit_costs_nothing() -> None:
     here = served("n1")
-    update(here)
-    here.reports["n1"] = report(here.nodes["n1"], MI210)
-    for seconds in (0, 601, 5):
+    summary = '{"targets":[{"backend":"hip","arch":"gfx90a","warp_size":64}]}'
+    here.edit(image="registry.test/kernels:v2")
+    here.resolution = ImageFacts(OTHER, {"cache.triton.image/summary": summary}, 1000)
+    for seconds in (0, 4200):
         here.now += seconds
         here.settle()
-    assert here.all("PersistentVolumeClaim") == []
+    here.nodes["n1"] = replace(here.nodes["n1"], taints=(Taint("gpu", "", "NoSchedule"),))
+    for seconds in (0, 6, 6):
+        here.now += seconds
+        here.settle()
+    assert serving(here, "n1")
+
+
+def test_a_restart_writes_nothing_about_a_copy_that_is_on_its_way_out() -> None:
+    here = served("n1")
+    here.users = [_pod("worker", waiting("n1"))]
+    here.reports["n1"] = report(here.nodes["n1"], MI210)
+    for seconds in (0, 601, 61):
+        here.now += seconds
+        here.settle()
+    assert "being removed" in here.ready["message"] or "worker" in here.ready["message"]
+    before = list(here.writes)
+    here.leaving, here.uses = {}, {}
+    here.plan()
+    for action in here.plan().actions:
+        here.obey(action)
+    assert [w for w in here.writes[len(before) :] if w != "status"] == []
 
 
 def test_after_going_back_the_other_copy_stays_until_every_webhook_knows() -> None:

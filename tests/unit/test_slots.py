@@ -17,8 +17,8 @@ def job(key: CacheKey, uid: str, role: str = EXTRACT, *, done: bool = False) -> 
     return Job(*who, done=done, created=1000.0)
 
 
-def pod(of: Job, phase: str, waiting: str = "") -> JobPod:
-    return JobPod("a", f"{of.name}-x", "pod", "1", of.key, of.uid, phase, waiting)
+def pod(of: Job, phase: str) -> JobPod:
+    return JobPod("a", f"{of.name}-x", "pod", "1", of.key, of.uid, phase)
 
 
 def slots(limit: int) -> Slots:
@@ -66,15 +66,33 @@ def test_the_more_wait_the_fewer_each_may_have_but_always_one() -> None:
     assert some.free(A, [A]) == 0
 
 
+def test_no_slot_is_idle_because_the_limit_cannot_be_divided() -> None:
+    some = slots(3)
+    some.planned(A, waits=True, begun=0)
+    some.planned(B, waits=True, begun=0)
+    assert some.free(A, [A, B]) == 1
+
+
 def test_nobody_overtakes_the_first_in_line() -> None:
     called: list[CacheKey] = []
     some = Slots(1, called.append)
     some.planned(B, waits=True, begun=0)
     some.planned(C, waits=True, begun=0)
     called.clear()
-    some.ended()
+    some.ended([])
     assert called == [B]
     assert [some.free(key, []) for key in (A, B, C)] == [0, 1, 0]
+
+
+def test_a_slot_is_not_kept_for_who_has_its_share_already() -> None:
+    called: list[CacheKey] = []
+    some = Slots(2, called.append)
+    for key in (A, B):
+        some.planned(key, waits=True, begun=0)
+    called.clear()
+    some.ended([A])
+    assert called == [B]
+    assert some.free(B, [A]) == 1
 
 
 def test_who_had_a_turn_goes_to_the_end_and_the_next_is_called() -> None:

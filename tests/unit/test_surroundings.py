@@ -88,11 +88,3 @@ def test_a_report_without_an_agent_is_silence_that_began_long_ago() -> None:
     made = around()
     made.store(report())
     assert made.silent() == {"n1": 0.0}
-
-
-def test_a_node_that_goes_takes_its_silence_along() -> None:
-    made = around()
-    made.store(AgentPod("agent-x", "uid-x", "1", "n1", 5.0))
-    made.store(report())
-    made.drop(Node("n1", "uid-n1", "1", {}))
-    assert made.silent() == {}

@@ -276,10 +276,11 @@ class World:
                 self.writes.append("patch PersistentVolume")
                 volume = self.get("PersistentVolume", "", action.volume)
                 self._put(_merged(volume, publish.reservation(volume, action)))
-            case CheckUse(_, claims):
+            case CheckUse(_, looks):
                 self.lists += 1
-                for claim, uid in claims:
-                    self.uses[uid] = retire.noted(self.uses.get(uid), self.users, claim, self.now)
+                for one in looks:
+                    earlier = self.uses.get(one.uid)
+                    self.uses[one.uid] = retire.noted(earlier, self.users, one.claim, self.now)
             case Inquire(_, _, name, uid, _):
                 found = self.events.get(name, [])
                 self.said[uid] = inquire.heard(found, self.said.get(uid), self.now)
