@@ -45,9 +45,8 @@ def test_a_clustergkmcache_is_a_complete_volume_in_each_of_its_namespaces(
         assert actors.wait_pod(place, "early", "Succeeded", "Failed") == "Succeeded"
         assert set(actors.logs(place, "early").split()) == {expected}
     states = actors.get("clustergkmcache", "", name)["status"]["namespaces"]
-    assert [(s["namespace"], s["claim"], s["phase"]) for s in states] == [
-        (place, name, "Extracted") for place in places
-    ]
+    assert [(s["namespace"], s["claim"]) for s in states] == [(place, name) for place in places]
+    assert {s["phase"] for s in states} <= {"Extracted", "Running"}
 
 
 @pytest.mark.parametrize("volumes", CLASSES)
