@@ -43,7 +43,7 @@ class Workloads:
         self._stage.kubectl("delete", *options, stdin=json.dumps(documents))
 
     def wait_extracted(self, cache: Sequence[str]) -> None:
-        """Wait until the STATUS column of a Cache says Extracted for what was applied last."""
+        """Wait until pods can have what was applied last; Running is Extracted and in use."""
         seen = {"reason": "", "message": "GKM has not looked at it yet"}
 
         def extracted() -> bool:
@@ -52,7 +52,7 @@ class Workloads:
             ready: Json = next(iter(conditions), {})
             seen.update(ready)
             current = ready.get("observedGeneration") == found["metadata"]["generation"]
-            return bool(current) and ready.get("reason") == "Extracted"
+            return bool(current) and ready.get("reason") in ("Extracted", "Running")
 
         if not _within(_PATIENCE, extracted):
             what = f"{cache[0]} is not Extracted: {seen['reason']} {seen['message']}"

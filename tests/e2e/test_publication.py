@@ -108,13 +108,16 @@ def test_a_namespace_that_leaves_the_list_is_cleaned_and_the_others_stay(actors:
     eventually("one claim", lambda: _claims(actors, name) == [stays])
 
 
-def test_columns_show_the_state_and_leave_agents_numbers_blank(actors: Actors) -> None:
+def test_columns_show_the_state_and_how_many_nodes_and_pods_are_concerned(actors: Actors) -> None:
     here = actors.namespace("columns")
     actors.cache(here, "kernels")
     actors.wait_ready("gkmcache", here, "kernels")
     header, row = actors.stage.kubectl("get", "gkmcache", "-n", here).splitlines()
     assert header.split()[:4] == ["NAME", "AGE", "STATUS", "NODES"]
-    assert row.split()[2:] == ["Extracted"]
+    assert row.split()[2] == "Extracted"
+    meant, used, unused, failed, *pods = map(int, row.split()[3:])
+    assert (used, failed, pods) == (0, 0, [0, 0, 0])
+    assert meant == unused > 0
 
 
 def _message(actors: Actors, namespace: str) -> str:

@@ -133,4 +133,4 @@ def _serves(actors: Actors, namespace: str, image: str) -> bool:
     status = actors.get("gkmcache", namespace, "kernels")["status"]
     ready = status["conditions"][0]
     same = status["resolvedImage"] == image and image.partition("@")[2] in json.dumps(ready)
-    return ready["reason"] == "Extracted" and same
+    return ready["reason"] in ("Extracted", "Running") and same
