@@ -99,7 +99,7 @@ class Scene:
         if target.obstacle:
             state = State(target.obstacle, target.message)
         else:
-            state = self._served(target, self._wanted(cache, target))
+            state = self._served(cache, target, self._wanted(cache, target))
         return Place(target.namespace, target.node, state)
 
     def _wanted(self, cache: Cache, target: Target) -> State:
@@ -115,12 +115,12 @@ class Scene:
             return explain.refused(trouble)
         return State(explain.PENDING, self.pin.fact.message)
 
-    def _served(self, target: Target, wanted: State) -> State:
+    def _served(self, cache: Cache, target: Target, wanted: State) -> State:
         """The state of the target, which an earlier copy may serve while the wanted one comes."""
         one = self._serving.get(target.place)
         if wanted.word == explain.EXTRACTED or one is None:
             return wanted
-        if one.copy.ref.digest == self.pin.digest and not one.seen.wanted:
+        if one.copy.ref.id == goal(cache, self.pin, target).id and not one.seen.wanted:
             return State(explain.OUTDATED, self._leaving(one))
         if not target.meant:
             return State(explain.OUTDATED, f"the earlier image serves on: {target.held}")
