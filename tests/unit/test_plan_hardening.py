@@ -290,3 +290,15 @@ def test_a_staging_claim_that_somebody_deleted_is_made_again_on_the_same_volume(
     assert again["metadata"]["uid"] == volume["metadata"]["uid"]
     assert again["spec"]["claimRef"]["name"] == name
     assert "uid" not in again["spec"]["claimRef"]
+
+
+def test_an_heir_of_the_name_waits_for_the_pods_of_its_predecessors_copy() -> None:
+    world = World()
+    world.serve()
+    volumes = [{"name": "cache", "persistentVolumeClaim": {"claimName": "kernels"}}]
+    world.users = [{"metadata": {"name": "user"}, "spec": {"volumes": volumes}, "status": {}}]
+    cache = world.objects.pop(world._cache)
+    meta = {"name": "kernels", "namespace": "a", "generation": 1}
+    world._put({"kind": cache["kind"], "metadata": meta, "spec": cache["spec"]})
+    world.settle()
+    assert "waits for pod user" in world.ready["message"]
