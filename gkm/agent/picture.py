@@ -4,7 +4,6 @@ Fed by informers, and by the agent's own writes, whose answers count at once. It
 only says that something changed.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,9 +11,8 @@ from typing import Any, Final
 from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.core import nodeview
 from gkm.core.nodeview import NodeClaim, NodePod, ThisNode
-from gkm.kube.informer import newer
+from gkm.kube.informer import newer, parsed
 
-_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 CLAIM: Final = "PersistentVolumeClaim"
@@ -80,7 +78,7 @@ class Picture:
     def observe(self, kind: str, event: str, obj: Json) -> None:
         """Take one change: ADDED, MODIFIED, DELETED."""
         uid = obj["metadata"]["uid"]
-        new = _parsed(kind, obj) if event != "DELETED" else None
+        new = parsed(_PARSERS[kind], kind, obj) if event != "DELETED" else None
         old = self._items[kind].get(uid)
         if isinstance(new, Own) and isinstance(old, Own) and not newer(new.version, old.version):
             return
@@ -120,13 +118,3 @@ _PARSERS: Final[dict[str, Callable[[Json], Item | None]]] = {
     CACHE_NODE: _own,
     CLUSTER_CACHE_NODE: _own,
 }
-
-
-def _parsed(kind: str, obj: Json) -> Item | None:
-    """Read an object; one that cannot be read is not ours, and must not stop the others."""
-    try:
-        return _PARSERS[kind](obj)
-    except Exception:  # noqa: BLE001 - anybody may write the strangest things into labels
-        meta = obj["metadata"]
-        _log.exception("%s %s/%s cannot be read", kind, meta.get("namespace", ""), meta["name"])
-        return None

@@ -84,14 +84,17 @@ def judge(
                 seen = observe(one, inputs, now)
                 judged[ref.id] = _held(_judged(view, taken, one, seen, now, wanted=True), target)
     filled = {j.copy.ref.place for j in judged.values() if j.filled}
-    kept = _kept(view, pin, there.values(), goals, now)
+    observed = {ref: observe(one, None, now) for ref, one in there.items()}
+    stages = {ref: life.phase(replace(seen, wanted=True)) for ref, seen in observed.items()}
+    published = [one for ref, one in there.items() if stages[ref] is Phase.PUBLISHED]
+    kept = _kept(view, pin, published, goals)
     standing = {target.place for target in goals if not target.obstacle}
     for one in there.values():
-        seen = observe(one, None, now)
+        seen = observed[one.ref.id]
         place, ours = one.ref.place, _of(view, one)
         wanted = one.ref.id in kept and place not in filled
         found = _judged(view, taken, one, seen, now, wanted=wanted)
-        retiring = life.phase(replace(seen, wanted=True)) is Phase.RETIRING
+        retiring = stages[one.ref.id] is Phase.RETIRING
         undecided = pin.pending and ours and place in standing and not wanted and not retiring
         judged[one.ref.id] = replace(found, step=Step.WAIT) if undecided else found
     return _in_turn(tuple(judged.values()), view.slots, settings)
@@ -101,15 +104,13 @@ def _may_have(target: Target) -> bool:
     return not target.obstacle and not target.released
 
 
-def _kept(
-    view: View, pin: Pin, there: Iterable[Copy], targets: Iterable[Target], now: float
-) -> set[str]:
+def _kept(view: View, pin: Pin, published: Iterable[Copy], targets: Iterable[Target]) -> set[str]:
     """Of each place the newest earlier copy that serves: it goes on until the wanted one does."""
     at = {target.place: target for target in targets if not target.obstacle}
     newest: dict[tuple[str, str], Copy] = {}
-    for one in there:
+    for one in published:
         target = at.get(one.ref.place)
-        if target is None or not _of(view, one) or not _published(one, now):
+        if target is None or not _of(view, one):
             continue
         if target.released and one.ref.digest == pin.digest:
             continue
@@ -117,10 +118,6 @@ def _kept(
         if known is None or age(known) < age(one):
             newest[one.ref.place] = one
     return {one.ref.id for one in newest.values()}
-
-
-def _published(one: Copy, now: float) -> bool:
-    return life.phase(replace(observe(one, None, now), wanted=True)) is Phase.PUBLISHED
 
 
 def age(one: Copy) -> tuple[float, str]:

@@ -99,12 +99,13 @@ class Scene:
         if target.obstacle:
             state = State(target.obstacle, target.message)
         else:
-            state = self._served(cache, target, self._wanted(cache, target))
+            copy = goal(cache, self.pin, target).id
+            state = self._served(target, copy, self._wanted(target, copy))
         return Place(target.namespace, target.node, state)
 
-    def _wanted(self, cache: Cache, target: Target) -> State:
-        """The state of the copy that the target should have."""
-        found = self._by_id.get(goal(cache, self.pin, target).id)
+    def _wanted(self, target: Target, copy: str) -> State:
+        """The state of the copy (id) that the target should have."""
+        found = self._by_id.get(copy)
         state = State(explain.PENDING, target.held)
         if found is not None and found.seen.wanted:
             state = explain.of_copy(self.view, found, self.now)
@@ -115,12 +116,12 @@ class Scene:
             return explain.refused(trouble)
         return State(explain.PENDING, self.pin.fact.message)
 
-    def _served(self, cache: Cache, target: Target, wanted: State) -> State:
+    def _served(self, target: Target, copy: str, wanted: State) -> State:
         """The state of the target, which an earlier copy may serve while the wanted one comes."""
         one = self._serving.get(target.place)
         if wanted.word == explain.EXTRACTED or one is None:
             return wanted
-        if one.copy.ref.id == goal(cache, self.pin, target).id and not one.seen.wanted:
+        if one.copy.ref.id == copy and not one.seen.wanted:
             return State(explain.OUTDATED, self._leaving(one))
         if not target.meant:
             return State(explain.OUTDATED, f"the earlier image serves on: {target.held}")

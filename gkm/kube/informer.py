@@ -9,7 +9,8 @@ import asyncio
 import logging
 import random
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -17,6 +18,7 @@ from gkm.kube.client import EVERYTHING, WATCH_SECONDS, Client, Scope
 from gkm.kube.errors import ApiError
 
 Json = dict[str, Any]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -39,6 +41,16 @@ def newer(version: str, than: str) -> bool:
         return int(version) > int(than)
     except ValueError:
         return version != than
+
+
+def parsed(parse: Callable[[Json], T], kind: str, obj: Json) -> T | None:
+    """Read an object; one that cannot be read is not ours, and must not stop the others."""
+    try:
+        return parse(obj)
+    except Exception:  # noqa: BLE001 - anybody may write the strangest things into labels
+        meta = obj["metadata"]
+        _log.exception("%s %s/%s cannot be read", kind, meta.get("namespace", ""), meta["name"])
+        return None
 
 
 class Informer:

@@ -5,7 +5,6 @@ answers count at once: so nothing is planned on a picture older than what was ju
 nothing; it only says which Caches a change concerns.
 """
 
-import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -18,11 +17,10 @@ from gkm.core import parse
 from gkm.core.image import ImageFacts
 from gkm.core.parse import NOT_READY
 from gkm.core.view import Cache, Claim, Job, JobPod, Said, Trouble, Use, View, Volume
-from gkm.kube.informer import newer
+from gkm.kube.informer import newer, parsed
 from gkm.operator.slots import Slots, running
 from gkm.operator.surroundings import Surroundings, Thing
 
-_log = logging.getLogger(__name__)
 AGENT_POD = "AgentPod"
 """What the pods of agents are filed under: those of Jobs are another matter."""
 Json = dict[str, Any]
@@ -119,7 +117,7 @@ class Fleet:
         old = self._items[kind].get(meta["uid"])
         if meta["uid"] in self._gone:
             return
-        new = _parsed(kind, obj)
+        new = parsed(_PARSERS[kind], kind, obj)
         if new is None:
             self._drop(kind, meta["uid"])
             return
@@ -269,16 +267,6 @@ class FiledAs:
     def observe(self, _kind: str, event: str, obj: Json) -> None:
         """Take one change, as ``Fleet.observe`` does."""
         self._fleet.observe(self._kind, event, obj)
-
-
-def _parsed(kind: str, obj: Json) -> Item | None:
-    """Read an object; one that cannot be read is not ours, and must not stop the others."""
-    try:
-        return _PARSERS[kind](obj)
-    except Exception:  # noqa: BLE001 - anybody may write the strangest things into labels
-        meta = obj["metadata"]
-        _log.exception("%s %s/%s cannot be read", kind, meta.get("namespace", ""), meta["name"])
-        return None
 
 
 def _owner(item: Item) -> CacheKey | None:
