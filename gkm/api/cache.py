@@ -104,7 +104,8 @@ class CacheSpec(Model):
     of a ClusterGKMCache also in GKM's own namespace, where its image is looked up."""
 
     pod_template: PodTemplate = PodTemplate()
-    """Changes to the pods that extract the cache, such as tolerations and node selectors."""
+    """Changes to the pods that extract the cache, such as tolerations and node selectors. A change
+    starts extractions anew that have not finished."""
 
     storage_class_name: str | None = Field(default=None, json_schema_extra=rules.STORAGE_CLASS)
     """StorageClass of the volumes; without it, the cluster's default. Cannot be changed later."""
@@ -121,7 +122,8 @@ class CacheSpec(Model):
     changed later."""
 
     storage_size: str | None = Field(default=None, json_schema_extra=rules.STORAGE_SIZE)
-    """Size of each volume, such as 2Gi; without it, worked out from the image."""
+    """Size of each volume, such as 2Gi; without it, worked out from the image. A change is for
+    volumes that are not filled yet."""
 
     workload_namespaces: tuple[Annotated[str, Field(json_schema_extra=rules.DNS_LABEL)], ...] = (
         Field(default=(), json_schema_extra=rules.WORKLOAD_NAMESPACES)
@@ -129,7 +131,8 @@ class CacheSpec(Model):
     """Namespaces that get the cache. Only for a ClusterGKMCache: a GKMCache serves its own."""
 
     refresh: str | None = Field(default=None, json_schema_extra=rules.REFRESH)
-    """How often to look the image's tag up again, such as 10m, 12h or 1d; without it, never."""
+    """How often to look the image's tag up again, such as 10m, 12h or 1d; without it, never. When
+    the tag has moved, the cache is updated as if image had changed."""
 
     @property
     def shared(self) -> bool:

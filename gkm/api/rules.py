@@ -67,7 +67,12 @@ SPEC: Final = rules(
         "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
         f"storageClassName {_AGAIN}",
         fieldPath=".storageClassName",
-    )
+    ),
+    rule(
+        "!has(self.refresh) || !self.image.contains('@')",
+        "remove refresh, or name a tag: the digest in image never becomes another",
+        fieldPath=".refresh",
+    ),
 )
 IMAGE: Final[Schema] = {
     "maxLength": 525,

@@ -115,6 +115,8 @@ class Resolve:
     image: str
     secrets: tuple[tuple[str, str], ...] = ()
     """(namespace, name) of each."""
+    pinned: str = ""
+    """The digest that the Cache is pinned to at the time."""
 
 
 Write = Create | Patch | Delete | DropStaging | Reserve

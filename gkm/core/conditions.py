@@ -4,7 +4,8 @@
 |-------------|-----------------------------------------------|---------|
 | Ready       | at least one copy serves and none has failed  | the words of ``core.explain`` |
 | Progressing | something moves or waits            | Resolving, Copying, Removing / Settled |
-| Resolved    | ``spec.image`` is pinned to a digest          | Pinned / the registry's reason |
+| Resolved    | ``spec.image`` is pinned to a digest          | Pinned, RefreshFailed |
+|             |                                               | / the registry's reason |
 | Degraded    | a wanted copy failed, or the image did, or    | the failure's word, AgentDown, |
 |             | nodes or their agents cannot be reached       | NotOnAllNodes, NoCompatibleNode |
 |             |                                               | / AsExpected |
@@ -23,6 +24,9 @@ DEGRADED = "Degraded"
 
 RESOLVING = "Resolving"
 """Reason of the condition Resolved while the registry is being asked."""
+
+REFRESH_FAILED = "RefreshFailed"
+"""Reason of the condition Resolved while a pinned tag cannot be looked up again."""
 
 _LONGEST_MESSAGE = 1024
 
@@ -50,6 +54,12 @@ def resolving(image: str) -> Fact:
 def unresolved(reason: str, message: str) -> Fact:
     """The registry could not be asked, or said no."""
     return Fact(RESOLVED, False, reason, message)
+
+
+def not_refreshed(digest: str, reason: str, message: str) -> Fact:
+    """The pin stands, but what the tag is now is not known."""
+    said = f"the image is {digest}; looking it up again failed: {reason}: {message}"
+    return Fact(RESOLVED, True, REFRESH_FAILED, said)
 
 
 def merged(

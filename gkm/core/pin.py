@@ -2,16 +2,19 @@
 
 A tag is looked up once, when ``spec.image`` is new, and then pinned in the status: a namespace or
 node that joins a year later gets the same bytes, and a registry that is down delays a new image
-but never an edit or a deletion. While a new image is being looked up, the old pin stands.
+but never an edit or a deletion. While a new image is being looked up, the old pin stands. Only
+``spec.refresh`` makes the tag be looked up again; what cannot be looked up then changes nothing.
 """
 
 from dataclasses import dataclass, replace
 
 from gkm.api.cache import CacheStatus
 from gkm.core import conditions
-from gkm.core.conditions import Fact
+from gkm.core.conditions import REFRESH_FAILED, RESOLVED, Fact
 from gkm.core.gputargets import UNSAID, Target, Targets, from_labels
 from gkm.core.image import ImageFacts, environment, storage_request
+from gkm.core.refresh import next_look
+from gkm.core.retry import telling
 from gkm.core.view import Cache, Trouble, View
 
 
@@ -19,8 +22,8 @@ from gkm.core.view import Cache, Trouble, View
 class Pin:
     """A digest, the image it belongs to, the bytes that its volumes need, and its labels' words.
 
-    ``current``: the image is ``spec.image``. ``fact`` is the
-    condition Resolved; ``ask``: the registry must be asked; ``pending``: it may yet answer.
+    ``current``: the image is ``spec.image``. ``fact`` is the condition Resolved; ``ask``: the
+    registry must be asked now, ``again``: or then (epoch s); ``pending``: it may yet answer.
     """
 
     fact: Fact
@@ -31,6 +34,7 @@ class Pin:
     environment: tuple[str, ...] = ()
     current: bool = False
     ask: bool = False
+    again: float = float("inf")
     pending: bool = False
 
 
@@ -41,13 +45,41 @@ def pin(view: View, now: float) -> Pin:
         return _kept(cache)
     kept = _kept(cache)
     if kept.digest and kept.image == cache.spec.image:
-        return replace(kept, current=True)
+        return _followed(view, cache, replace(kept, current=True), now)
     if isinstance(found, ImageFacts):
         return _new(cache, found)
     if isinstance(found, Trouble):
         fact, pending = conditions.unresolved(found.reason, found.message), not found.final
-        return replace(kept, fact=fact, ask=pending and now >= found.again, pending=pending)
+        again = found.again if pending else float("inf")
+        return replace(kept, fact=fact, ask=now >= again, again=again, pending=pending)
     return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
+
+
+def _followed(view: View, cache: Cache, kept: Pin, now: float) -> Pin:
+    """The pin of an image whose tag is looked up again now and then, if the user says so."""
+    again = next_look(cache, view.looked.at)
+    if again == float("inf"):
+        return kept
+    # An answer that was given when another digest was pinned is older than the pin.
+    found = view.resolution if view.looked.digest == kept.digest else None
+    if isinstance(found, ImageFacts):
+        if found.digest != kept.digest:
+            return _new(cache, found)
+        return replace(kept, ask=now >= again, again=again)
+    if isinstance(found, Trouble):
+        failed = conditions.not_refreshed(kept.digest, found.reason, found.message)
+        fact = failed if telling(found) else kept.fact
+        again = again if found.final else found.again
+        return replace(kept, fact=fact, ask=now >= again, again=again)
+    before = _failed_before(cache)
+    ask = before is not None or now >= again
+    return replace(kept, fact=before or kept.fact, ask=ask, again=again)
+
+
+def _failed_before(cache: Cache) -> Fact | None:
+    """What the status says of a look that failed: it stands until the next one."""
+    told = (c for c in cache.status.conditions if c.type == RESOLVED and c.reason == REFRESH_FAILED)
+    return next((Fact(RESOLVED, True, c.reason, c.message) for c in told), None)
 
 
 def _new(cache: Cache, found: ImageFacts) -> Pin:

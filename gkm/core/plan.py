@@ -19,7 +19,7 @@ from gkm.core.pin import Pin, pin
 from gkm.core.report import PATIENCE, Scene
 from gkm.core.retire import next_list
 from gkm.core.targets import RELEASED_AFTER, Meant, Standing, standings, targets
-from gkm.core.view import Cache, Settings, Trouble, View
+from gkm.core.view import Cache, Settings, View
 
 _IN_LINE = 30.0
 """Seconds after which a copy that waits for its turn asks again, in case nobody called it."""
@@ -33,7 +33,7 @@ def plan(view: View, settings: Settings, now: float) -> Plan:
     judged = judge(view, settings, pinned, goals, now)
     ground = _ground(view, settings, pinned, judged, now)
     unwanted = _unwanted(nodes, judged)
-    again = _again(ground, view, judged, unwanted)
+    again = _again(ground, view, pinned, judged, unwanted)
     leaving = unwanted | _replaced(ground, judged)
     if cache is not None and cache.deleting and not judged:
         return Plan(_finalizer(cache, present=False), again=again)
@@ -87,7 +87,7 @@ def _actions(
     if cache is None:
         return tuple(wanted)
     if pinned.ask:
-        wanted.insert(0, Resolve(cache.spec.image, _secrets(cache, settings)))
+        wanted.insert(0, Resolve(cache.spec.image, _secrets(cache, settings), pinned.digest))
     if any(isinstance(action, Create) for action in wanted) and not cache.deleting:
         wanted[:0] = _finalizer(cache, present=True)
     return tuple(wanted)
@@ -147,10 +147,14 @@ def _events(cache: Cache, status: dict[str, Any]) -> tuple[Event, ...]:
 
 
 def _again(
-    ground: steps.Ground, view: View, judged: tuple[Judged, ...], unwanted: frozenset[str]
+    ground: steps.Ground,
+    view: View,
+    pinned: Pin,
+    judged: tuple[Judged, ...],
+    unwanted: frozenset[str],
 ) -> float | None:
     now = ground.now
-    times = [time for one in judged for time in wake(one.copy)]
+    times = [pinned.again, *(time for one in judged for time in wake(one.copy))]
     times += [since + PATIENCE for since in view.silent.values()]
     times += [now + _IN_LINE for one in judged if one.in_line]
     times += [view.leaving.get(uid, now) + RELEASED_AFTER for uid in unwanted]
@@ -162,7 +166,4 @@ def _again(
             times.append(steps.looked_for_from(ground, one.copy))
         if claim is not None and claim.uid in view.uses and one.step is Step.UNPUBLISH:
             times.append(next_list(view.uses[claim.uid]))
-    found = view.resolution
-    if isinstance(found, Trouble) and not found.final:
-        times.append(found.again)
     return min((time for time in times if now < time < float("inf")), default=None)

@@ -229,6 +229,17 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """When (epoch s) this process last had an answer of the registry, or first saw the Cache.
+
+    ``digest`` is what was pinned when it asked.
+    """
+
+    at: float = 0.0
+    digest: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the installation decides for all Caches."""
 
@@ -277,6 +288,7 @@ class View:
     """(namespace, name) of the claims of other Caches of the same name."""
     resolution: ImageFacts | Trouble | None = None
     """Of ``spec.image``, if it was looked up in this process."""
+    looked: Looked = Looked()
     uses: Mapping[str, Use] = field(default_factory=dict)
     """By the claim's uid."""
     troubles: Mapping[str, Trouble] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core import parse
 from gkm.core.image import ImageFacts
 from gkm.core.parse import NOT_READY
-from gkm.core.view import Cache, Claim, Job, JobPod, Said, Trouble, Use, View, Volume
+from gkm.core.view import Cache, Claim, Job, JobPod, Looked, Said, Trouble, Use, View, Volume
 from gkm.kube.informer import newer, parsed
 from gkm.operator.slots import Slots, running
 from gkm.operator.surroundings import Surroundings, Thing
@@ -55,6 +55,7 @@ class Memory:
     generation: int = 0
     image: str = ""
     resolution: ImageFacts | Trouble | None = None
+    looked: Looked = field(default_factory=Looked)
     attempts: int = 0
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Memory:
         if cache.uid != self.uid:
             self.uid, self.generation, self.image = cache.uid, 0, ""
             self.uses, self.said = {}, {}
+            self.looked = Looked(time.time(), cache.status.resolved_digest or "")
         if cache.generation != self.generation:
             self.generation, self.attempts, self.troubles = cache.generation, 0, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
@@ -165,6 +167,7 @@ class Fleet:
             pods=tuple(item for item in items if isinstance(item, JobPod)),
             namesakes=self._namesakes(key),
             resolution=memory.resolution,
+            looked=memory.looked,
             uses=dict(memory.uses),
             troubles=dict(memory.troubles),
             said=dict(memory.said),

@@ -14,7 +14,7 @@ from gkm.api.names import CacheKey
 from gkm.core.actions import Resolve
 from gkm.core.image import ImageFacts
 from gkm.core.retry import UNAVAILABLE, trouble
-from gkm.core.view import Trouble
+from gkm.core.view import Looked, Trouble
 from gkm.kernels import required
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
@@ -71,7 +71,7 @@ class Resolver:
             old = memory.resolution if isinstance(memory.resolution, Trouble) else None
             answer = trouble(old, word, time.time())
         if memory.image == question.image:
-            memory.resolution = answer
+            memory.resolution, memory.looked = answer, Looked(time.time(), question.pinned)
 
     async def _look_up(self, question: Resolve) -> ImageFacts:
         try:

@@ -34,6 +34,7 @@ from gkm.core.view import (
     Entry,
     Job,
     JobPod,
+    Looked,
     Node,
     Report,
     Said,
@@ -75,6 +76,7 @@ class World:
     namespaces: dict[str, bool] = field(default_factory=lambda: {"a": False})
     shadowed: frozenset[str] = frozenset()
     resolution: ImageFacts | Trouble | None = FOUND
+    looked: Looked = field(default_factory=lambda: Looked(1000.0))
     uses: dict[str, Use] = field(default_factory=dict)
     users: list[Json] = field(default_factory=list)
     troubles: dict[str, Trouble] = field(default_factory=dict)
@@ -222,6 +224,7 @@ class World:
             jobs=tuple(o for o in parsed if isinstance(o, Job)),
             pods=tuple(o for o in parsed if isinstance(o, JobPod)),
             resolution=self.resolution,
+            looked=self.looked,
             uses=self.uses,
             troubles=self.troubles,
             said=self.said,
