@@ -10,6 +10,7 @@ from gkm.core.copy import Phase
 from gkm.core.copy import Volume as VolumeState
 from gkm.core.judge import Judged
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
+from gkm.core.parse import NOT_READY
 from gkm.core.retry import QUOTA_EXCEEDED, Failure
 from gkm.core.view import Claim, Job, JobPod, Trouble, Use, View, Volume
 
@@ -101,9 +102,19 @@ def _of_job(view: View, job: Job, pod: JobPod | None) -> str:
     """What a Job that does not get on waits for, in the words of whoever knows."""
     if pod is not None and pod.waiting:
         return f"pod {pod.name}: {pod.waiting}"
+    if pod is not None and _unheard(view, pod):
+        return (
+            f"pod {pod.name} is on node {pod.node}, which is not ready: it goes on when the node "
+            "is back, and begins anew once the Node object is deleted"
+        )
     behind = f"pod {pod.name}" if pod is not None else f"Job {job.name}"
     said = view.said.get(pod.uid if pod is not None else job.uid)
     return f"{behind}: {said.message}" if said is not None and said.message else ""
+
+
+def _unheard(view: View, pod: JobPod) -> bool:
+    node = view.nodes.get(pod.node)
+    return node is not None and node.trouble == NOT_READY
 
 
 def _deleting(volume: Volume) -> str:

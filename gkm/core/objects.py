@@ -233,6 +233,7 @@ def extract_job(
     if cache.spec.storage_size:
         args += ["--at-most", str(to_bytes(cache.spec.storage_size))]
     pod = _pod(copy.staging, args, settings)
+    pod["activeDeadlineSeconds"] = settings.deadline  # of the pod: a Job's runs while it waits, too
     if cache.spec.image_pull_secrets:
         _mount_secrets(pod, [secret.name for secret in cache.spec.image_pull_secrets])
     if makes_volume(cache.spec, settings):

@@ -174,6 +174,7 @@ def job_pod(obj: Json) -> JobPod | None:
         key=key,
         job_uid=owner["uid"],
         phase=status.get("phase", "Pending"),
+        node=(obj.get("spec") or {}).get("nodeName", ""),
         waiting=_waiting(status),
         exit_code=ended.get("exitCode"),
         outcome=Outcome.parse(ended.get("message", "")),

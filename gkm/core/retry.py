@@ -9,13 +9,19 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from gkm.api.errors import Rejected, Retry
-from gkm.core.view import Trouble
+from gkm.core.outcome import EXIT_REJECTED
+from gkm.core.view import Job, JobPod, Trouble
 
 UNAVAILABLE = "ApiServerUnavailable"
 QUOTA_EXCEEDED = "QuotaExceeded"
 _FIRST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _MOST_ATTEMPTS = 1_000_000
+_LOG = "see its log"
+_REMEDIES = {
+    "OOMKilled": "raise extraction.resources.limits.memory of GKM's chart",
+    "DeadlineExceeded": "raise extraction.deadlineSeconds of GKM's chart if it is only slow",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,18 @@ class Failure:
     def due(self) -> float:
         """Time of the next attempt: growing, jittered, at most five minutes away."""
         return self.at + backoff(self.attempts, self.job)
+
+
+def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
+    """Say in a user's words why a Job failed: its own outcome, else what the platform says."""
+    final = pod is not None and pod.exit_code == EXIT_REJECTED
+    if pod is not None and pod.outcome is not None:
+        reason, message = pod.outcome.reason, pod.outcome.message
+    else:
+        reason = (pod.ended if pod else "") or job.failed or "Failed"
+        code = f" (exit code {pod.exit_code})" if pod and pod.exit_code is not None else ""
+        message = f"the extraction Job ended with {reason}{code}; {_REMEDIES.get(reason, _LOG)}"
+    return Failure(job.uid, job.input_hash, reason, message, 1, now, final)
 
 
 def backoff(attempts: int, seed: str) -> float:

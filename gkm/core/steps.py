@@ -26,11 +26,10 @@ from gkm.core.actions import (
 from gkm.core.copy import Claim as ClaimState
 from gkm.core.copy import Observed, Step
 from gkm.core.observe import Copy
-from gkm.core.outcome import EXIT_REJECTED
 from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, unused_since_two_lists
-from gkm.core.retry import Failure
-from gkm.core.view import Cache, Child, Claim, Job, JobPod, Node, Settings, Use, Volume
+from gkm.core.retry import failure_of
+from gkm.core.view import Cache, Child, Claim, Node, Settings, Use, Volume
 
 BEHIND = 300.0
 """Seconds by which a webhook may be behind: with less news than that it is not ready."""
@@ -85,10 +84,6 @@ class Move:
             msg = "a step that needs the volume was taken for a copy without one"
             raise AssertionError(msg)
         return self.copy.volume
-
-
-_LOG = "see its log"
-_REMEDIES = {"OOMKilled": "raise extraction.resources.limits.memory of GKM's chart"}
 
 
 def actions(step: Step, move: Move) -> tuple[Action, ...]:
@@ -195,18 +190,6 @@ def _record(move: Move) -> tuple[Action, ...]:
 def _annotate(claim: Claim, annotations: Mapping[str, str | None], copy: str) -> Patch:
     body = {"metadata": {"resourceVersion": claim.version, "annotations": dict(annotations)}}
     return Patch(CLAIM, claim.namespace, claim.name, body, copy)
-
-
-def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
-    """Say in a user's words why a Job failed: its own outcome, else what the platform says."""
-    final = pod is not None and pod.exit_code == EXIT_REJECTED
-    if pod is not None and pod.outcome is not None:
-        reason, message = pod.outcome.reason, pod.outcome.message
-    else:
-        reason = (pod.ended if pod else "") or job.failed or "Failed"
-        code = f" (exit code {pod.exit_code})" if pod and pod.exit_code is not None else ""
-        message = f"the extraction Job ended with {reason}{code}; {_REMEDIES.get(reason, _LOG)}"
-    return Failure(job.uid, job.input_hash, reason, message, 1, now, final)
 
 
 def _drop_job(move: Move) -> tuple[Action, ...]:

@@ -108,6 +108,8 @@ class JobPod:
     key: CacheKey
     job_uid: str
     phase: str
+    node: str = ""
+    """Name of the node that it is on; empty until it is scheduled."""
     waiting: str = ""
     exit_code: int | None = None
     outcome: Outcome | None = None
@@ -253,6 +255,8 @@ class Settings:
     """Requests and limits of extraction pods, as the JSON of ``container.resources``."""
     parallel: int = 32
     """Extractions at once, in the whole cluster."""
+    deadline: int = 3600
+    """Seconds that one extraction may run on its node."""
 
 
 @dataclass(frozen=True)

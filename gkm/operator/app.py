@@ -71,6 +71,7 @@ def _settings() -> Settings:
         registry=registry.to_json(),
         resources=os.environ.get("GKM_EXTRACTION_RESOURCES", "{}"),
         parallel=int(os.environ.get("GKM_EXTRACTIONS", "32")),
+        deadline=int(os.environ.get("GKM_EXTRACTION_DEADLINE", "3600")),
     )
 
 

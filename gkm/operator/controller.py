@@ -88,7 +88,7 @@ class Controller:
                 break
         else:
             self._queue.add_after(key, _LATER)
-        await self._report(view.cache, wanted)
+        await self._report(view.cache, wanted, memory)
         memory.attempts = 0
         if wanted.again is not None:
             self._queue.add_after(key, wanted.again - time.time())
@@ -125,7 +125,7 @@ class Controller:
             memory.troubles.pop(action.copy, None)
         return True
 
-    async def _report(self, cache: Cache | None, wanted: Plan) -> None:
+    async def _report(self, cache: Cache | None, wanted: Plan, memory: Memory) -> None:
         """Write the status if it differs, and only then say so in events.
 
         ``cache`` is what was planned from: its version is the fence.
@@ -137,6 +137,8 @@ class Controller:
         await self._applier.write_status(cache, wanted.status)
         for event in wanted.events:
             _log.info("%s: %s: %s", cache.key, event.reason, event.message)
+            if not memory.may_tell(time.time()):
+                continue
             try:
                 await self._applier.post(cache, event)
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:

@@ -45,6 +45,7 @@ CHILDREN = ("PersistentVolumeClaim", "PersistentVolume", "Job", "Pod")
 SURROUNDINGS = ("Namespace", "StorageClass", "Node", CACHE_NODE, CLUSTER_CACHE_NODE)
 """Kinds that others write, and that are followed whole."""
 _REMEMBERED_DELETIONS = 10_000
+_EVENTS_A_MINUTE = 10
 
 
 @dataclass
@@ -61,6 +62,8 @@ class Memory:
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
     leaving: dict[str, float] = field(default_factory=dict)
+    told: list[float] = field(default_factory=list)
+    """When (epoch s) the last events were posted."""
 
     def follow(self, cache: Cache) -> None:
         """An edit makes every attempt start anew; another image makes a new question."""
@@ -72,6 +75,14 @@ class Memory:
             self.generation, self.attempts, self.troubles = cache.generation, 0, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
+
+    def may_tell(self, now: float) -> bool:
+        """Take note of an event; False for one too many: a Cache that flaps must not flood."""
+        self.told = [time for time in self.told if now - 60 < time <= now][-_EVENTS_A_MINUTE:]
+        if len(self.told) == _EVENTS_A_MINUTE:
+            return False
+        self.told.append(now)
+        return True
 
     def note_leaving(self, leaving: Collection[str], now: float) -> None:
         """Remember since when each of these nodes (by uid) and copies (by id) has been leaving."""

@@ -1,8 +1,9 @@
-"""Asks registries what images are, in a few threads, so that a slow one delays nobody else."""
+"""Asks registries what images are, in threads: one that is slow delays only its own images."""
 
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +13,7 @@ import aiohttp
 from gkm.api.errors import Rejected, Retry
 from gkm.api.names import CacheKey
 from gkm.core.actions import Resolve
-from gkm.core.image import ImageFacts
+from gkm.core.image import ImageFacts, Reference
 from gkm.core.retry import UNAVAILABLE, trouble
 from gkm.core.view import Looked, Trouble
 from gkm.kernels import required
@@ -24,7 +25,7 @@ from gkm.operator.fleet import Memory
 from gkm.operator.logins import keychain
 
 _log = logging.getLogger(__name__)
-_THREADS = 4
+_THREADS, _OF_ONE_REGISTRY = 16, 4
 _PATIENCE = 1.0
 """An answer that comes sooner is acted on in the same pass, without a status write in between."""
 
@@ -40,6 +41,9 @@ class Resolver:
         self._answered = answered
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
         self._asked: dict[CacheKey, asyncio.Task[None]] = {}
+        self._turns = defaultdict[str, asyncio.Semaphore](
+            partial(asyncio.Semaphore, _OF_ONE_REGISTRY)
+        )
 
     async def ask(self, key: CacheKey, question: Resolve, memory: Memory) -> bool:
         """Ask what an image is; True if the answer is there already, else it comes later.
@@ -83,6 +87,7 @@ class Resolver:
             raise Retry(UNAVAILABLE, f"{said}: {error!r}") from error
         registry = Registry(self._settings, logins)
         loop = asyncio.get_running_loop()
-        facts = await loop.run_in_executor(self._pool, registry.resolve, question.image)
+        async with self._turns[Reference.parse(question.image).registry]:
+            facts = await loop.run_in_executor(self._pool, registry.resolve, question.image)
         required(facts.labels)
         return facts

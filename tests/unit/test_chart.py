@@ -188,6 +188,7 @@ def test_operator_gets_its_whole_environment() -> None:
     found = re.findall(r"- name: (GKM_\w+)", TEMPLATES["deployment.yaml"])
     assert sorted(found) == [
         "GKM_EXTRACTIONS",
+        "GKM_EXTRACTION_DEADLINE",
         "GKM_EXTRACTION_RESOURCES",
         "GKM_HOST_PATH",
         "GKM_IDENTITY",

@@ -170,3 +170,10 @@ def test_a_child_whose_annotation_names_another_cache_leaves_no_ghost(on: Listen
         CacheKey(CACHE, "a", "other"),
     }
     assert on.fleet.view(KEY).claims == ()
+
+
+def test_a_cache_that_flaps_posts_ten_events_a_minute(on: Listening) -> None:
+    memory = on.fleet.memory(KEY)
+    told = [second for second in range(300) if memory.may_tell(1000.0 + second)]
+    assert len(told) == 50
+    assert told[:11] == [*range(10), 60]

@@ -8,7 +8,7 @@ import pytest
 from gkm.core import explain, inquire
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE
 from gkm.core.retry import QUOTA_EXCEEDED
-from gkm.core.view import StorageClass, Trouble
+from gkm.core.view import Node, StorageClass, Trouble
 from tests.unit.world import ON_HOST, World
 
 FAST = StorageClass("fast", "uid-fast", "1", default=False)
@@ -257,3 +257,28 @@ def test_a_volume_that_some_nodes_cannot_reach_degrades_the_cache_and_names_thos
     assert (world.ready["status"], world.ready["reason"]) == ("True", "Extracted")
     assert conditions["Degraded"]["reason"] == "NotOnAllNodes"
     assert "kubernetes.io/hostname in (one, two) only" in conditions["Degraded"]["message"]
+
+
+def test_an_extraction_on_a_node_that_is_not_heard_of_says_so() -> None:
+    world = World(nodes={"n1": Node("n1", "uid-n1", "1", {}, trouble="NotReady")})
+    world.settle()
+    world.now += POD_PATIENCE
+    world.put_pod(world.all("Job")[0], {"phase": "Running"}, "n1")
+    world.settle()
+    assert world.ready["reason"] == "Pending"
+    assert "is on node n1, which is not ready" in world.ready["message"]
+    world.nodes["n1"] = Node("n1", "uid-n1", "2", {})
+    world.settle()
+    assert world.ready["reason"] == "Downloading"
+
+
+def test_an_extraction_that_ran_too_long_says_what_to_raise() -> None:
+    world = World()
+    world.settle()
+    (job,) = world.all("Job")
+    assert job["spec"]["template"]["spec"]["activeDeadlineSeconds"] == world.settings.deadline
+    world.bind(world.all("PersistentVolumeClaim")[0]["metadata"]["name"])
+    world.put_pod(job, {"phase": "Failed", "reason": "DeadlineExceeded"}, "n1")
+    world.settle()
+    assert world.ready["reason"] == "Error"
+    assert "raise extraction.deadlineSeconds" in world.ready["message"]

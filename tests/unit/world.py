@@ -171,15 +171,16 @@ class World:
         status = {"phase": phase, "containerStatuses": [{"state": {"terminated": ended}}]}
         self.put_pod(job, status)
 
-    def put_pod(self, job: Json, status: Json) -> None:
-        """Make a Job's pod, or change its status."""
+    def put_pod(self, job: Json, status: Json, node: str = "") -> None:
+        """Make a Job's pod, or change its status and place."""
         meta = {
             **job["spec"]["template"]["metadata"],
             "name": f"{job['metadata']['name']}-x",
             "namespace": job["metadata"]["namespace"],
             "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"]}],
         }
-        self._put({"kind": "Pod", "metadata": meta, "status": status})
+        spec = {"nodeName": node}
+        self._put({"kind": "Pod", "metadata": meta, "spec": spec, "status": status})
 
     def change(self, obj: Json) -> None:
         """Change an object as somebody else would."""

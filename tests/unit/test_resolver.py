@@ -1,0 +1,51 @@
+"""Whom a registry that does not answer keeps waiting: nobody whose image is elsewhere."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from gkm.api.names import CACHE, CacheKey
+from gkm.core.actions import Resolve
+from gkm.core.image import ImageFacts
+from gkm.kube.access import Access
+from gkm.kube.client import Client
+from gkm.oci.settings import RegistrySettings
+from gkm.operator.fleet import Memory
+from gkm.operator.resolver import Resolver
+from tests.images import Image, cache_files, scripted
+
+LABELS = {"cache.triton.image/summary": "null"}
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A registry that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        yield f"{host}:{port}"
+
+
+async def test_many_images_of_a_silent_registry_do_not_hold_up_another_registrys(
+    silent: str,
+) -> None:
+    with scripted() as script:
+        reference = script.add(Image([cache_files({"a": b"1"})], labels=LABELS))
+        settings = RegistrySettings(plain_http=frozenset({script.host, silent}))
+        client = Client(Access("http://127.0.0.1:1", ""))  # without Secrets it is not asked
+        resolver = Resolver(client, settings, lambda _: None)
+        stuck = [
+            asyncio.create_task(_ask(resolver, f"stuck-{n}", f"{silent}/k/c:v1")) for n in range(40)
+        ]
+        await asyncio.sleep(0.2)
+        found = await asyncio.wait_for(_ask(resolver, "good", reference), 5)
+        assert isinstance(found.resolution, ImageFacts)
+        for one in await asyncio.gather(*stuck):
+            assert one.resolution is None
+
+
+async def _ask(resolver: Resolver, name: str, image: str) -> Memory:
+    memory = Memory(image=image)
+    await resolver.ask(CacheKey(CACHE, "team-a", name), Resolve(image), memory)
+    return memory
