@@ -27,6 +27,8 @@ SERVING = (explain.OUTDATED, explain.RUNNING, explain.EXTRACTED)
 """Words of targets where pods get the cache; the first that applies is that of many targets."""
 _ORDER_WHILE_NONE_SERVES = (NO_NAMESPACE, explain.DOWNLOADING, explain.PENDING)
 _MOST_FAILING_NODES = 10
+_ALL_MESSAGES, _SHORTEST_MESSAGE = 32_000, 120
+"""Characters of all namespaces together, and of each in any case: an object has its limits."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _compiled_for(pin: Pin) -> CompiledFor | None:
 def _namespaces(cache: Cache, report: Report) -> tuple[NamespaceStatus, ...]:
     """One word for each namespace, and what its places say that are of this word."""
     names = dict.fromkeys(place.namespace for place in report.places)
+    longest = max(_SHORTEST_MESSAGE, _ALL_MESSAGES // max(1, len(names)))
     found = []
     for name in names:
         here = [place for place in report.places if place.namespace == name]
@@ -119,7 +122,9 @@ def _namespaces(cache: Cache, report: Report) -> tuple[NamespaceStatus, ...]:
         messages = [_said(one) for one in here if one.state.word == word and one.state.message]
         claim = cache.key.name if any(one.state.word in SERVING for one in here) else ""
         found.append(
-            NamespaceStatus(namespace=name, claim=claim, phase=word, message=_first(messages))
+            NamespaceStatus(
+                namespace=name, claim=claim, phase=word, message=_first(messages)[:longest]
+            )
         )
     return tuple(found)
 

@@ -25,9 +25,12 @@ _RESTRICTED: Json = {
 _READER = Path(reader.__file__).read_text()
 
 
-def reading(rounds: int) -> list[str]:
-    """The command of a pod that reads the whole cache so often and prints what it saw."""
-    return ["/opt/gkm/bin/python", "-c", _READER, "/cache", str(rounds)]
+def reading(rounds: int, pause: float = 0.2) -> list[str]:
+    """The command of a pod that reads the whole cache so often and prints what it saw.
+
+    ``pause``: seconds between two readings.
+    """
+    return ["/opt/gkm/bin/python", "-c", _READER, "/cache", str(rounds), str(pause)]
 
 
 def eventually(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:

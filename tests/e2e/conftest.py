@@ -99,19 +99,20 @@ def other_image(stage: Stage) -> str:
 @pytest.fixture(scope="session")
 def expected(stage: Stage, compiled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Hash of what the image holds, as extracted on this machine."""
-    target = tmp_path_factory.mktemp("extracted")
-    settings = json.dumps({"plainHttp": [stage.registry]})
-    command = [
-        sys.executable,
-        "-m",
-        "gkm",
-        "extract",
-        compiled,
-        str(target),
-        "--mount-path",
-        "/cache",
-    ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "GKM_REGISTRY": settings}, check=True)
+    return _extracted(stage, compiled, tmp_path_factory.mktemp("extracted"))
+
+
+@pytest.fixture(scope="session")
+def other_expected(stage: Stage, other_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same of the second image."""
+    return _extracted(stage, other_image, tmp_path_factory.mktemp("extracted"))
+
+
+def _extracted(stage: Stage, image: str, target: Path) -> str:
+    settings = {"GKM_REGISTRY": json.dumps({"plainHttp": [stage.registry]})}
+    command = [sys.executable, "-m", "gkm", "extract", image, str(target)]
+    command += ["--mount-path", "/cache"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, check=True)
     return reader.tree(str(target))
 
 

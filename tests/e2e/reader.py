@@ -20,6 +20,7 @@ def tree(root: str) -> str:
 
 
 if __name__ == "__main__":
-    for _ in range(int(sys.argv[2])):
-        print(tree(sys.argv[1]), flush=True)
-        time.sleep(0.2)
+    _root, _rounds, _pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    for _ in range(_rounds):
+        print(tree(_root), flush=True)
+        time.sleep(_pause)

@@ -111,7 +111,8 @@ def test_a_namespace_that_leaves_the_list_is_cleaned_and_the_others_stay(actors:
 def test_columns_show_the_state_and_how_many_nodes_and_pods_are_concerned(actors: Actors) -> None:
     here = actors.namespace("columns")
     actors.cache(here, "kernels")
-    actors.wait_ready("gkmcache", here, "kernels")
+    wait = ("wait", "--for=condition=Ready", "gkmcache/kernels", "-n", here, "--timeout=60s")
+    actors.stage.kubectl(*wait)
     header, row = actors.stage.kubectl("get", "gkmcache", "-n", here).splitlines()
     assert header.split()[:4] == ["NAME", "AGE", "STATUS", "NODES"]
     assert row.split()[2] == "Extracted"

@@ -6,7 +6,8 @@ import pytest
 
 from tests import stage as staging
 from tests.e2e.actors import Actors, reading
-from tests.stage import NAMESPACE, Stage
+from tests.e2e.test_kills import scale
+from tests.stage import NAMESPACE, ROOT, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
 
@@ -46,3 +47,23 @@ def test_uninstalling_waits_for_pods_names_them_and_then_leaves_nothing(
 
 def uninstall(stage: Stage, *options: str) -> None:
     staging.helm(stage, "uninstall", "gkm", "--namespace", NAMESPACE, *options, log=print)
+
+
+def test_f121_without_an_operator_the_documented_command_lets_a_cache_go_and_the_next_cleans_up(
+    actors: Actors, stage: Stage
+) -> None:
+    here = actors.namespace("orphaned")
+    actors.cache(here, "kernels")
+    actors.wait_ready("gkmcache", here, "kernels")
+    scale(stage, 0)
+    try:
+        actors.delete("gkmcache", here, "kernels", wait=False)
+        patch = '{"metadata":{"finalizers":null}}'
+        assert f"-p '{patch}'" in (ROOT / "README.md").read_text()
+        which = ("gkmcache", "kernels", "-n", here)
+        stage.kubectl("patch", *which, "--type=merge", "-p", patch)
+        stage.kubectl("wait", *which, "--for=delete", "--timeout=10s")
+        assert any("PersistentVolumeClaim" in left for left in actors.leftovers())
+    finally:
+        scale(stage, 2)
+    actors.wait_clean()
