@@ -66,7 +66,8 @@ def _ground(
     image = Reference.parse(pinned.image).pinned(pinned.digest) if pinned.digest else ""
     wish = objects.Wish(size, pinned.compiled.to_json(), settings)
     successors = frozenset(one.copy.ref.place for one in judged if one.serves and one.seen.wanted)
-    around = (view.uses, view.nodes, successors, view.leaving)
+    seen = frozenset((one.namespace, one.claim) for _, one in view.entries if one.pods)
+    around = (view.uses, view.nodes, successors, view.leaving, seen)
     return steps.Ground(cache, wish, image, now, *around)
 
 
@@ -165,5 +166,6 @@ def _again(
         if one.step is Step.UNPUBLISH:
             times.append(steps.looked_for_from(ground, one.copy))
         if claim is not None and claim.uid in view.uses and one.step is Step.UNPUBLISH:
-            times.append(next_list(view.uses[claim.uid]))
+            seen = (claim.namespace, claim.name) in ground.seen
+            times.append(next_list(view.uses[claim.uid], seen=seen))
     return min((time for time in times if now < time < float("inf")), default=None)

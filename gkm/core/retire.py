@@ -11,7 +11,7 @@ from gkm.core.view import Use
 
 Json = dict[str, Any]
 APART = 5.0
-_LONGEST = 60.0
+_LONGEST, _LONGEST_UNSEEN = 60.0, 15.0
 _STALE = 3 * APART
 """A list from longer ago says nothing about the time since."""
 
@@ -35,11 +35,16 @@ def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> 
     return Use((), now, now if free is None else free, 0, finished)
 
 
-def next_list(use: Use) -> float:
-    """Time of the next list: five seconds on, growing to a minute while pods stay."""
+def next_list(use: Use, *, seen: bool) -> float:
+    """Time of the next list: five seconds on, growing to a minute while pods stay.
+
+    ``seen``: agents report pods that use the claim, and will report their end. Of others, such as
+    pods that no node runs yet, nobody tells.
+    """
     if not use.pods:
         return use.checked + APART
-    return use.checked + min(_LONGEST, APART * 2.0 ** min(use.used_lists - 1, 5))
+    longest = _LONGEST if seen else _LONGEST_UNSEEN
+    return use.checked + min(longest, APART * 2.0 ** min(use.used_lists - 1, 5))
 
 
 def _names(pods: Iterable[Json]) -> tuple[str, ...]:

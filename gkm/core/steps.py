@@ -50,6 +50,8 @@ class Ground:
     """Places where a copy that is wanted serves."""
     leaving: Mapping[str, float]
     """Since when (epoch s) each copy, by id, has been on its way out."""
+    seen: frozenset[tuple[str, str]]
+    """Claims, by namespace and name, that agents report pods of."""
 
     @property
     def settings(self) -> Settings:
@@ -252,8 +254,9 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
     if now < looked_for_from(move.ground, move.copy):
         return tuple(wanted)
     if unused_since_two_lists(use, now):
-        wanted.append(_delete(CLAIM, claim))
-    elif use is None or now >= next_list(use):
+        return (*wanted, _delete(CLAIM, claim))
+    seen = (claim.namespace, claim.name) in move.ground.seen
+    if use is None or now >= next_list(use, seen=seen):
         look = Look(claim.name, claim.uid, move.id)
         wanted.append(CheckUse(claim.namespace, (look,)))
     return tuple(wanted)

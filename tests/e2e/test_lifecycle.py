@@ -33,9 +33,9 @@ def served_anew(actors: Actors, namespace: str, former: str, expected: str) -> N
     """Wait until another claim serves, and read what is on it."""
 
     def another() -> bool:
-        names = actors.stage.kubectl("get", "pvc", "-n", namespace, "-o", "name").split()
-        mine = "persistentvolumeclaim/kernels" in names
-        return mine and uid(actors, "pvc", namespace, "kernels") != former
+        found = actors.stage.kubectl("get", "pvc", "-n", namespace, "-o", "json")
+        claims = (obj["metadata"] for obj in json.loads(found)["items"])
+        return any(c["name"] == "kernels" and c["uid"] != former for c in claims)
 
     eventually("another claim", another)
     actors.wait_ready("gkmcache", namespace, "kernels")

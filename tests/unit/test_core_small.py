@@ -118,7 +118,7 @@ def test_pods_that_are_not_finished_use_a_claim_and_only_that_claim() -> None:
 def test_two_empty_lists_five_seconds_apart_prove_that_nobody_uses_a_claim() -> None:
     first = noted(None, [], "foo", 100.0)
     assert not unused_since_two_lists(first, 100.0)
-    assert next_list(first) == 105.0
+    assert next_list(first, seen=False) == 105.0
     second = noted(first, [], "foo", 105.0)
     assert unused_since_two_lists(second, 105.0)
     assert not unused_since_two_lists(second, 111.0), "an old proof is none"
@@ -136,15 +136,18 @@ def test_an_empty_list_of_long_ago_counts_for_nothing() -> None:
     assert not unused_since_two_lists(use, 3700.0)
 
 
-def test_lists_grow_apart_while_pods_stay() -> None:
+@pytest.mark.parametrize(("seen", "longest"), [(True, 60), (False, 15)])
+def test_lists_grow_apart_while_pods_stay_less_if_nobody_tells_of_their_end(
+    seen: bool, longest: int
+) -> None:
     use: Use | None = None
     gaps = []
     for now in range(10):
         use = noted(use, [pod("p")], "foo", float(now))
-        gaps.append(next_list(use) - now)
+        gaps.append(next_list(use, seen=seen) - now)
     assert gaps[0] == 5
     assert gaps == sorted(gaps)
-    assert gaps[-1] == 60
+    assert gaps[-1] == longest
 
 
 @pytest.mark.parametrize("word", [names.OUTDATED, names.DELETING, names.LABEL_HOSTNAME])
