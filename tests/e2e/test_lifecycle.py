@@ -98,12 +98,11 @@ def test_f103_a_volume_that_a_user_deletes_is_replaced_and_not_leaked(
     here = actors.namespace("volume")
     former = served(actors, here, volumes)
     volume = actors.get("pvc", here, "kernels")["spec"]["volumeName"]
+    gone = uid(actors, "pv", "", volume)
     actors.delete("pv", "", volume, wait=False)
     served_anew(actors, here, former, expected)
-    eventually(
-        "the former volume is gone",
-        lambda: volume not in stage.kubectl("get", "pv", "-o", "name"),
-    )
+    path = "jsonpath={.items[*].metadata.uid}"
+    eventually("the volume is gone", lambda: gone not in stage.kubectl("get", "pv", "-o", path))
 
 
 def test_f104_a_job_that_a_user_deletes_while_it_runs_is_run_again(
