@@ -12,6 +12,7 @@ from gkm.core import conditions
 from gkm.core.conditions import Fact
 from gkm.core.gputargets import UNSAID, Target, Targets, from_labels
 from gkm.core.image import ImageFacts, environment, storage_request
+from gkm.core.retry import waits
 from gkm.core.view import Cache, Trouble, View
 
 
@@ -46,7 +47,8 @@ def pin(view: View, now: float) -> Pin:
         return _new(cache, found)
     if isinstance(found, Trouble):
         fact, pending = conditions.unresolved(found.reason, found.message), not found.final
-        return replace(kept, fact=fact, ask=pending and now >= found.again, pending=pending)
+        ask = pending and not waits(found.again, now)
+        return replace(kept, fact=fact, ask=ask, pending=pending)
     return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
 
 

@@ -33,7 +33,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gkm.agent.reporter._SETTLE", 0.03)
     monkeypatch.setattr("gkm.agent.reporter._BETWEEN", 0.1)
     monkeypatch.setattr("gkm.agent.reporter._REMOVAL", 1.0)
-    monkeypatch.setattr("gkm.kube.informer._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.05)
     monkeypatch.setattr("gkm.kube.informer._SHORTEST_WATCH", 0.02)
 
 
@@ -217,7 +217,7 @@ async def test_a_namespace_that_goes_is_tried_ever_more_rarely() -> None:
     async with agent_of(api) as agent:
         await agent.reporter.reported.wait()
         await asyncio.sleep(2)
-        assert 2 <= api.writes.count(f"POST {OWN}/ns") <= 8
+        assert 2 <= api.writes.count(f"POST {OWN}/ns") <= 12
         api.terminating.clear()
         await until(lambda: word(api) == "Extracted", 10)
 
@@ -259,7 +259,7 @@ async def test_a_report_that_is_not_kept_is_not_written_again_and_again() -> Non
     api.put(NODES, node())
     async with agent_of(api) as agent:
         await asyncio.sleep(2)
-        assert 2 <= len(api.writes) <= 8
+        assert 2 <= len(api.writes) <= 12
         assert not agent.reporter.reported.is_set()
         api.unknown.clear()
         await agent.reporter.reported.wait()
