@@ -9,9 +9,10 @@ What is shortened, and why no order of writes changes by it:
 * the pace at which the Lease is renewed and asked for (``lease``): its duration and margin, which
   decide who may write, are as they are.
 
-The probe port is given, because two operators share this machine. The program then waits for a
-line ``go`` on its standard input, so that a successor can be kept ready with its imports done; it
-ends when that input ends, so that it cannot outlive the harness.
+With ``GKM_REAL_TIME`` nothing is shortened. The probe port is given, because two operators share
+this machine. The program then waits for a line ``go`` on its standard input, so that a successor
+can be kept ready with its imports done; it ends when that input ends, so that it cannot outlive
+the harness.
 """
 
 import os
@@ -27,12 +28,14 @@ _SCALE = 10.0
 
 
 def _scale() -> None:
+    vars(app)["serve"] = partial(probes.serve, port=int(os.environ["GKM_PROBE_PORT"]))
+    if "GKM_REAL_TIME" in os.environ:
+        return
     retire.APART /= _SCALE
     retire._STALE /= _SCALE
     retry._FIRST_SECONDS /= _SCALE
     observe._EMPTYING_PAUSE /= _SCALE
     lease._RENEW /= 3
-    vars(app)["serve"] = partial(probes.serve, port=int(os.environ["GKM_PROBE_PORT"]))
 
 
 def _end_with_the_harness() -> None:

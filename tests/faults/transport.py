@@ -1,10 +1,9 @@
 """The part of the proxy that makes requests go wrong for a while: reads above all."""
 
 import asyncio
-import json
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,13 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.faults.streams import watched
 from tests.faults.troubles import GET, LIST, WATCH, WRITE, Request, Trouble, Troubles, What
 
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOCAL = frozenset({"connection", "content-length", "transfer-encoding", "content-encoding"})
 _DRIP = 1024
+_NOTHING = Trouble(What.DELAY)
 Ask = Callable[[web.BaseRequest, bytes | None], Any]
 
 
@@ -38,11 +39,17 @@ class Transport:
         self._ask = ask
         self._lists: dict[str, bytes] = {}
         self._calm = asyncio.Event()
+        self._cut = asyncio.Event()
 
     def begin(self, *troubles: Trouble, seed: int = 1) -> None:
         """From now on these; what is stalled or swallowed by earlier ones stays so."""
         self._calm = asyncio.Event()
         self.troubles = Troubles(troubles, seed)
+
+    def cut(self) -> None:
+        """Close every watch cleanly, so that it is opened again in the present weather."""
+        cut, self._cut = self._cut, asyncio.Event()
+        cut.set()
 
     def end(self) -> None:
         """All is well again: whoever still waits for an answer is cut off."""
@@ -66,9 +73,7 @@ class Transport:
             return None
         return await self._pass(request, asked, trouble)
 
-    async def _spoil(
-        self, request: web.BaseRequest, trouble: Trouble
-    ) -> web.StreamResponse | None:
+    async def _spoil(self, request: web.BaseRequest, trouble: Trouble) -> web.StreamResponse | None:
         """Answer instead of the API server; None if it is to be asked all the same."""
         match trouble.what:
             case What.STATUS:
@@ -122,30 +127,8 @@ class Transport:
         if trouble is not None and trouble.what is What.LINES:
             yield trouble.body
             return
-        calm = asyncio.ensure_future(self._calm.wait())
-        until = time.monotonic() + (trouble.seconds if trouble and _closes(trouble) else 1e9)
-        try:
-            async for line in _lines(reply, until):
-                for late in self._events(line, trouble):
-                    if trouble and trouble.what is What.LAG:
-                        await asyncio.wait({calm}, timeout=trouble.seconds)
-                    yield late
-            if trouble and trouble.what is What.STALL:
-                await calm
-        finally:
-            calm.cancel()
-
-    def _events(self, line: bytes, trouble: Trouble | None) -> Iterable[bytes]:
-        if trouble is None:
-            return [line]
-        match trouble.what:
-            case What.DROP if _is(line, trouble.event):
-                return []
-            case What.DUPLICATE:
-                return [line, line]
-            case What.STALL:
-                return []
-        return [line]
+        async for line in watched(reply, trouble or _NOTHING, self._cut):
+            yield line
 
 
 def read(request: web.BaseRequest) -> Request:
@@ -164,30 +147,6 @@ def read(request: web.BaseRequest) -> Request:
 def _place(request: web.BaseRequest) -> str:
     query = sorted((k, v) for k, v in request.query.items() if k != "limit")
     return f"{request.path}?{query}"
-
-
-def _closes(trouble: Trouble) -> bool:
-    return trouble.what is What.CLOSE
-
-
-def _is(line: bytes, wanted: str) -> bool:
-    return wanted == "*" or json.loads(line)["type"] == wanted
-
-
-async def _lines(reply: aiohttp.ClientResponse, until: float) -> AsyncIterator[bytes]:
-    """Whole lines of a watch until it ends, or for so long."""
-    rest = b""
-    stream = reply.content
-    while (left := until - time.monotonic()) > 0:
-        try:
-            chunk = await asyncio.wait_for(stream.readany(), left)
-        except TimeoutError:
-            return
-        if not chunk:
-            return
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
 
 
 def _reset(request: web.BaseRequest) -> web.Response:

@@ -11,6 +11,8 @@ from fnmatch import fnmatchcase
 from random import Random
 
 LIST, WATCH, GET, WRITE = "list", "watch", "get", "write"
+READS = "[lwg][iae]*"
+"""The first three, as a pattern."""
 
 
 class What(StrEnum):
@@ -94,7 +96,7 @@ class Troubles:
 
     def __init__(self, troubles: Iterable[Trouble] = (), seed: int = 1) -> None:
         self.struck = 0
-        self._now = {trouble: 0 for trouble in troubles}
+        self._now = dict.fromkeys(troubles, 0)
         self._random = Random(seed)
 
     def take(self, request: Request) -> Trouble | None:
