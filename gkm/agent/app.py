@@ -8,11 +8,9 @@ import logging
 import os
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from functools import partial
 
-from gkm.agent.health import application, serve
 from gkm.agent.inventory import Inventory
 from gkm.agent.picture import CLAIM, NODE, POD, Picture
 from gkm.agent.reporter import Reporter
@@ -23,6 +21,8 @@ from gkm.core.nodeview import slim_claim, slim_pod
 from gkm.kube.access import find
 from gkm.kube.client import Client, Scope
 from gkm.kube.informer import Informer
+from gkm.kube.probes import application, serve
+from gkm.kube.supervise import keep
 
 _log = logging.getLogger(__name__)
 
@@ -73,15 +73,15 @@ class Agent:
                 group.create_task(informer.run())
             for informer in self.informers:
                 await informer.synced.wait()
-            group.create_task(self.inventory.run())
+            group.create_task(keep("the inventory", self.inventory.run))
             await asyncio.wait(
                 [group.create_task(self.inventory.looked.wait())], timeout=_FIRST_LOOK
             )
-            group.create_task(self.reporter.run())
+            group.create_task(keep("the reporter", self.reporter.run))
 
-    def silence(self) -> float:
-        """For how many seconds the quietest watch has heard nothing."""
-        return time.monotonic() - min(informer.progress for informer in self.informers)
+    def alive(self) -> float:
+        """When (monotonic seconds) the slowest watch last got anywhere."""
+        return min(informer.alive for informer in self.informers)
 
     def _heed(self, kind: str) -> None:
         if kind == NODE:
@@ -116,7 +116,7 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Client(find()) as client, asyncio.TaskGroup() as group:
         agent = Agent(settings, client)
-        probes = serve(application(agent.silence, agent.reporter.reported))
+        probes = serve(application(agent.alive, agent.reporter.reported.is_set))
         tasks = [group.create_task(agent.run()), group.create_task(probes)]
         await stop.wait()
         for task in tasks:

@@ -22,7 +22,7 @@ from gkm.core.nodereport import CLUSTER, Look, report
 from gkm.core.nodeview import ThisNode
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
-from gkm.kube.informer import Pause
+from gkm.kube.supervise import Pause
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from gkm.core.objects import CopyRef, claim_input, job_input, makes_volume
 from gkm.core.observe import Copy, Inputs, copies, observe
 from gkm.core.pin import Pin
 from gkm.core.quantity import to_bytes
-from gkm.core.retry import QUOTA_EXCEEDED, telling
+from gkm.core.retry import QUOTA_EXCEEDED, telling, waits
 from gkm.core.targets import Target
 from gkm.core.view import Cache, Settings, Trouble, View
 
@@ -165,7 +165,7 @@ def _judged(
     gone = bool(one.ref.node_uid) and not _is_there(view, one.ref)
     seen = replace(seen, wanted=wanted, name_free=bool(serving), node_gone=gone)
     trouble = view.troubles.get(one.ref.id)
-    held = trouble is not None and (trouble.final or now < trouble.again)
+    held = trouble is not None and (trouble.final or waits(trouble.again, now))
     step = Step.WAIT if held else life.next_step(seen)
     phase = life.phase(seen)
     told = trouble is not None and telling(trouble) and not _passing(trouble, phase)

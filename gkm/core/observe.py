@@ -11,7 +11,7 @@ from gkm.core import copy as life
 from gkm.core import objects
 from gkm.core.genuine import has_own_id, is_genuine
 from gkm.core.objects import CopyRef
-from gkm.core.retry import Failure
+from gkm.core.retry import Failure, waits
 from gkm.core.view import Child, Claim, Job, JobPod, View, Volume
 
 POD_PATIENCE, STORAGE_PATIENCE = 3.0, 10.0
@@ -256,7 +256,7 @@ def _failed(job: Job, failure: Failure | None, now: float) -> life.Job:
         return life.Job.FAILED
     if failure.final:
         return life.Job.REFUSED
-    return life.Job.DUE if now >= failure.due() else life.Job.COOLING
+    return life.Job.COOLING if waits(failure.due(), now) else life.Job.DUE
 
 
 def _emptying(one: Copy, now: float) -> life.Job:

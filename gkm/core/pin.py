@@ -14,7 +14,7 @@ from gkm.core.conditions import REFRESH_FAILED, RESOLVED, Fact
 from gkm.core.gputargets import UNSAID, Target, Targets, from_labels
 from gkm.core.image import ImageFacts, environment, storage_request
 from gkm.core.refresh import next_look
-from gkm.core.retry import telling
+from gkm.core.retry import telling, waits
 from gkm.core.view import Cache, Trouble, View
 
 
@@ -51,13 +51,15 @@ def pin(view: View, now: float) -> Pin:
     if isinstance(found, Trouble):
         fact, pending = conditions.unresolved(found.reason, found.message), not found.final
         again = found.again if pending else float("inf")
-        return replace(kept, fact=fact, ask=now >= again, again=again, pending=pending)
+        ask = pending and not waits(again, now)
+        return replace(kept, fact=fact, ask=ask, again=again, pending=pending)
     return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
 
 
 def _followed(view: View, cache: Cache, kept: Pin, now: float) -> Pin:
     """The pin of an image whose tag is looked up again now and then, if the user says so."""
-    again = next_look(cache, view.looked.at)
+    looked = view.looked.at if view.looked.at <= now else 0.0  # else a clock was wrong
+    again = next_look(cache, looked)
     if again == float("inf"):
         return kept
     # An answer that was given when another digest was pinned is older than the pin.
@@ -69,7 +71,8 @@ def _followed(view: View, cache: Cache, kept: Pin, now: float) -> Pin:
     if isinstance(found, Trouble):
         failed = conditions.not_refreshed(kept.digest, found.reason, found.message)
         fact = failed if telling(found) else kept.fact
-        again = again if found.final else found.again
+        if not found.final:
+            again = found.again if waits(found.again, now) else now
         return replace(kept, fact=fact, ask=now >= again, again=again)
     before = _failed_before(cache)
     ask = before is not None or now >= again

@@ -87,12 +87,17 @@ def backoff(attempts: int, seed: str) -> float:
     return longest * (0.5 + digest[0] / 510)
 
 
+def waits(again: float, now: float) -> bool:
+    """Whether it is too soon; a time that no pause reaches is of a clock that was wrong."""
+    return now < again <= now + _LONGEST_SECONDS
+
+
 def trouble(old: Trouble | None, word: Retry | Rejected, now: float) -> Trouble:
     """Remember why something could not be done; pauses grow while it goes wrong again."""
     if isinstance(word, Rejected):
         return Trouble(word.reason, word.message, again=0.0, final=True)
     attempts = old.attempts + 1 if old is not None else 1
-    pause = max(word.after or 0.0, backoff(attempts, word.message))
+    pause = max(min(word.after or 0.0, _LONGEST_SECONDS), backoff(attempts, word.message))
     return Trouble(word.reason, word.message, now + pause, attempts=attempts)
 
 

@@ -1,12 +1,14 @@
 """The one thin client of the API server: create, merge patch, delete, get, paged list, watch.
 
 It knows paths and answers, no meaning: JSON in, JSON out. Every request has a time limit, and at
-most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there.
+most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there. What comes back is
+looked at before it is believed: an answer that is none would pass for an empty list.
 """
 
 import json
+import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,6 +20,7 @@ from gkm.kube.access import Access
 from gkm.kube.errors import ApiError
 
 Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 _CONNECTIONS = 24
 _REQUEST_SECONDS = 30
@@ -25,8 +28,16 @@ WATCH_SECONDS = 290
 _SILENCE_SECONDS = 70
 """Bookmarks come about once a minute, but for a kind of which the API server has seen no change
 since it started: a watch that is silent for longer is dead, or as good as dead."""
+_LATE_SECONDS = 10
+"""How late the server may be to end a watch."""
+_LONGEST_AFTER = 60.0
+"""Seconds that an answer may ask us to wait."""
 _JSON = {"Content-Type": "application/json"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+_VERSION = frozenset({"resourceVersion"})
+_IDENTITY = _VERSION | {"name", "uid"}
+BOOKMARK = "BOOKMARK"
+_CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 _CORE = {
     "PersistentVolumeClaim": "persistentvolumeclaims",
@@ -111,7 +122,7 @@ class Client:
     async def get(self, kind: str, namespace: str, name: str) -> Json | None:
         """Read an object; None if there is none."""
         try:
-            return await self._send("GET", path(kind, namespace, name))
+            return _object(await self._send("GET", path(kind, namespace, name)))
         except ApiError as error:
             if error.not_found:
                 return None
@@ -119,14 +130,14 @@ class Client:
 
     async def create(self, kind: str, namespace: str, body: Json) -> Json:
         """POST an object; a conflict means that the name is taken."""
-        return await self._send("POST", path(kind, namespace), body=body)
+        return _object(await self._send("POST", path(kind, namespace), body=body))
 
     async def patch(
         self, kind: str, namespace: str, name: str, body: Json, subresource: str = ""
     ) -> Json:
         """Merge-patch an object; a resourceVersion in ``body`` fences it."""
         where = path(kind, namespace, name, subresource)
-        return await self._send("PATCH", where, body=body, headers=_MERGE_PATCH)
+        return _object(await self._send("PATCH", where, body=body, headers=_MERGE_PATCH))
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Json | None:
         """Delete exactly this object; None if it is not there.
@@ -149,7 +160,7 @@ class Client:
         where, headers = path(kind, scope.namespace), scope.accept("List")
         while True:
             page = await self._send("GET", where, query=query, headers=headers)
-            found.extend(scope.slim(obj) for obj in page.get("items") or ())
+            found.extend(scope.slim(obj) for obj in _items(page))
             more = page["metadata"].get("continue")
             if not more:
                 return found, page["metadata"]["resourceVersion"]
@@ -163,27 +174,36 @@ class Client:
         The server ends it after ``seconds``, and of its own accord after a few minutes. Whoever
         watches again from the last version has missed nothing.
 
-        Raises ApiError for an ERROR event (410: list again).
+        The first is a bookmark of ours where it begins: the server took the watch.
+
+        Raises ApiError for an ERROR event (410: list again), TimeoutError if the server does not
+        end it when it should.
         """
+        seconds = max(1, min(WATCH_SECONDS, int(seconds)))
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(max(1, min(WATCH_SECONDS, int(seconds)))),
+            "timeoutSeconds": str(seconds),
             **scope.query(),
         }
-        limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_SILENCE_SECONDS)
+        silence = min(_SILENCE_SECONDS, seconds + _LATE_SECONDS)
+        limits = aiohttp.ClientTimeout(total=None, connect=5, sock_read=silence)
         where, headers = path(kind, scope.namespace), scope.accept("")
         async with self._request(
             "GET", where, query=query, headers=headers, timeout=limits
         ) as reply:
             await _checked(reply)
-            async for line in _lines(reply.content):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise _error(event["object"])
-                bookmark = event["type"] == "BOOKMARK"
-                yield event["type"], event["object"] if bookmark else scope.slim(event["object"])
+            begun = time.monotonic()
+            yield BOOKMARK, {"metadata": {"resourceVersion": version}}
+            try:
+                async for line in _lines(reply.content):
+                    event = _event(line, scope)
+                    if event is not None:
+                        yield event
+            except TimeoutError:
+                if time.monotonic() - begun > seconds:
+                    raise
 
     async def _send(
         self,
@@ -198,8 +218,7 @@ class Client:
         headers = {**_JSON, **(headers or {})} if data else headers
         async with self._request(method, where, query=query, data=data, headers=headers) as reply:
             await _checked(reply)
-            answer: Json = await reply.json()
-            return answer
+            return _parsed(await reply.read())
 
     def _request(
         self,
@@ -224,29 +243,83 @@ class Client:
 async def _checked(reply: aiohttp.ClientResponse) -> None:
     if reply.status < 400:
         return
-    text = await reply.text()
+    text = await reply.text(errors="replace")
     try:
-        raise _error(json.loads(text), reply)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ApiError(reply.status, reply.reason or "Error", text[:200]) from None
+        status = json.loads(text)
+    except (ValueError, RecursionError):
+        status = None
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        status = {"reason": reply.reason, "message": text[:200]}
+    raise _error({**status, "code": reply.status}, reply.headers.get("Retry-After", ""))
 
 
-def _error(status: Json, reply: aiohttp.ClientResponse | None = None) -> ApiError:
-    after = reply.headers.get("Retry-After", "") if reply is not None else ""
+def _error(status: Any, after: str = "") -> ApiError:
+    """What a Status object says; one that says nothing is a fault of the server."""
+    known: Json = status if isinstance(status, dict) else {}
+    code = known.get("code")
     return ApiError(
-        int(status.get("code") or (reply.status if reply is not None else 500)),
-        status.get("reason") or "Error",
-        status.get("message") or "",
-        after=float(after) if after.isdigit() else None,
+        code if isinstance(code, int) and code >= 400 else 500,
+        str(known.get("reason") or "Error"),
+        str(known.get("message") or ""),
+        after=min(float(after), _LONGEST_AFTER) if after.isdecimal() else None,
     )
 
 
+def _parsed(text: bytes) -> Json:
+    """Decode an answer, or an event. Raises ApiError."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise _unreadable(text[:200])
+    return answer
+
+
+def _object(obj: Any, wanted: frozenset[str] = _VERSION) -> Json:
+    """Return an object, or a list of some, that says of itself what all do. Raises ApiError."""
+    meta = obj.get("metadata") if isinstance(obj, dict) else None
+    if not isinstance(meta, dict) or not all(meta.get(name) for name in wanted):
+        raise _unreadable("an object without metadata")
+    found: Json = obj
+    return found
+
+
+def _items(page: Json) -> list[Json]:
+    """The objects on a page; without ``items`` it is none, and not an empty one."""
+    items = _object(page).get("items", "")
+    if not isinstance(items, list | None):
+        raise _unreadable("no list")
+    return [_object(obj, _IDENTITY) for obj in items or ()]
+
+
+def _unreadable(what: object) -> ApiError:
+    """What is no answer of an API server's comes from something in between."""
+    return ApiError(502, "Unreadable", f"not what was asked for: {what}")
+
+
+def _event(line: bytes, scope: Scope) -> tuple[str, Json] | None:
+    """Read a line of a watch; None if a later API server says it of what we do not know.
+
+    Raises ApiError: what cannot be read may have been a change, so that only a list helps.
+    """
+    event = _parsed(line)
+    what, obj = event.get("type"), event.get("object")
+    if what == "ERROR":
+        raise _error(obj)
+    if what in _CHANGES:
+        return what, scope.slim(_object(obj, _IDENTITY))
+    if what == BOOKMARK:
+        return what, _object(obj)
+    _log.warning("a watch told of %.64r, which is unknown", what)
+    return None
+
+
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Split a stream into lines of any length, as aiohttp does not; silence ends it."""
+    """Split a stream into lines of any length, as aiohttp does not."""
     rest = b""
-    with suppress(TimeoutError):
-        async for chunk in stream.iter_any():
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                if line.strip():
-                    yield line
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line

@@ -14,14 +14,14 @@ from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
-from gkm.kube.client import EVERYTHING, WATCH_SECONDS, Client, Scope
+from gkm.kube.client import BOOKMARK, EVERYTHING, WATCH_SECONDS, Client, Scope
 from gkm.kube.errors import ApiError
+from gkm.kube.supervise import Pause, keep
 
 Json = dict[str, Any]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SHORTEST_WATCH = 1.0
 
 
@@ -74,7 +74,9 @@ class Informer:
         self.synced = asyncio.Event()
         """Set once the first complete list was taken."""
         self.progress = time.monotonic()
-        """When the server was last heard of; probes read it."""
+        """When the server was last heard of: how old the picture may be."""
+        self.alive = self.progress
+        """When it last got anywhere, be it to an error: not our fault."""
         self._client = client
         self._receiver = receiver
         self._scope = scope
@@ -83,50 +85,42 @@ class Informer:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
+        await keep(f"the watch of {self.kind}", self._run)
+
+    async def _run(self) -> None:
         pause = Pause()
         while True:
             try:
                 version = await self._list()
                 await self._follow(version, pause)
-            except (ApiError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                seconds = pause.next()
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                asked = error.after if isinstance(error, ApiError) else None
+                seconds = max(pause.next(), asked or 0.0)
                 _log.warning("watch of %s: %r; again in %.1f s", self.kind, error, seconds)
+                self.alive = time.monotonic()
                 await asyncio.sleep(seconds)
 
     async def _list(self) -> str:
         objects, version = await self._client.list(self.kind, self._scope)
         self._receiver.replace(self.kind, objects, version)
-        self.progress = time.monotonic()
+        self._heard()
         self.synced.set()
         return version
 
-    async def _follow(self, version: str, pause: "Pause") -> None:
+    def _heard(self) -> None:
+        self.progress = self.alive = time.monotonic()
+
+    async def _follow(self, version: str, pause: Pause) -> None:
         """Watch from ``version``, over normal ends of the stream, until it is time to list."""
         until = time.monotonic() + self._resync * random.uniform(0.8, 1.2)
         while (begun := time.monotonic()) < until:
             seconds = min(self._longest, until - begun)
             stream = self._client.watch(self.kind, version, self._scope, seconds=seconds)
             async for event, obj in stream:
-                pause.reset()
-                self.progress = time.monotonic()
+                self._heard()
                 version = obj["metadata"]["resourceVersion"]
-                if event != "BOOKMARK":
+                if event != BOOKMARK:
                     self._receiver.observe(self.kind, event, obj)
-            self.progress = time.monotonic()  # the server took the watch, and had nothing to say
+            self.alive = time.monotonic()
             if time.monotonic() - begun < _SHORTEST_WATCH:
-                await asyncio.sleep(_SHORTEST_WATCH)
-
-
-class Pause:
-    """Growing, jittered pauses (seconds) after failures in a row."""
-
-    def __init__(self, longest: float = _LONGEST_PAUSE) -> None:
-        self._longest = longest
-        self._seconds = _FIRST_PAUSE
-
-    def reset(self) -> None:
-        self._seconds = _FIRST_PAUSE
-
-    def next(self) -> float:
-        seconds, self._seconds = self._seconds, min(self._longest, self._seconds * 2)
-        return seconds * random.uniform(0.5, 1.0)
+                await asyncio.sleep(_SHORTEST_WATCH + pause.next())

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 _DURATION = 15.0
 _MARGIN = 5.0
 _RENEW = 3.0
+_PATIENCE = 5.0
+"""Seconds that one try may take: after one in vain, a holder has the time for another."""
 
 
 class Lease:
@@ -51,15 +53,25 @@ class Lease:
         """Try to lead, and keep leading, until cancelled."""
         while True:
             try:
-                await self._try()
+                async with asyncio.timeout(_PATIENCE):
+                    await self._try()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("lease: %r", error)
-            await asyncio.sleep(_RENEW)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Seconds until the next try: a Lease that runs out sooner is taken as soon as it does."""
+        left = self._seen[1] + _DURATION - time.monotonic()
+        return min(_RENEW, left) if left > 0 else _RENEW
 
     async def release(self) -> None:
-        """Give the Lease back, so that the other replica need not wait."""
+        """Give the Lease back, so that the other replica need not wait; not at any price."""
+        async with asyncio.timeout(_PATIENCE):
+            await self._release()
+
+    async def _release(self) -> None:
         lease = await self._client.get("Lease", *self._place)
-        if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+        if lease is not None and _holder(lease) == self._identity:
             self._renewed = float("-inf")
             await self._write(lease, "")
 
@@ -68,7 +80,7 @@ class Lease:
         lease = await self._client.get("Lease", *self._place)
         if lease is None:
             await self._create()
-        elif self._may_take(lease, started):
+        elif self._may_take(lease):
             await self._write(lease, self._identity)
         else:
             self._renewed = float("-inf")
@@ -79,13 +91,13 @@ class Lease:
             _log.info("leading as %s", self._identity)
             self._on_lead()
 
-    def _may_take(self, lease: Json, now: float) -> bool:
-        version = lease["metadata"]["resourceVersion"]
+    def _may_take(self, lease: Json) -> bool:
+        # Now, and not when it was asked for: it may have been renewed in between.
+        version, now = lease["metadata"]["resourceVersion"], time.monotonic()
         if version != self._seen[0]:
             self._seen = (version, now)
-        holder = lease["spec"].get("holderIdentity")
         expired = now - self._seen[1] > _DURATION
-        return not holder or holder == self._identity or expired
+        return expired or _holder(lease) in ("", self._identity)
 
     async def _create(self) -> None:
         namespace, name = self._place
@@ -109,3 +121,7 @@ class Lease:
             "leaseDurationSeconds": int(_DURATION),
             "renewTime": now,
         }
+
+
+def _holder(lease: Json) -> str:
+    return (lease.get("spec") or {}).get("holderIdentity") or ""

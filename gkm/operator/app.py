@@ -1,4 +1,4 @@
-"""Puts the operator together: settings, clients, informers, workers, Lease, kopf.
+"""Puts the operator together: settings, client, informers, workers, Lease, kopf, probes.
 
 Every part is made here and given what it needs; nothing else reads the environment.
 """
@@ -10,14 +10,12 @@ import random
 import signal
 import socket
 import sys
-import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import aiohttp
-import kopf
 
 from gkm.api import names
 from gkm.api.errors import Rejected
@@ -29,21 +27,20 @@ from gkm.kube.client import Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
+from gkm.kube.probes import application, serve
+from gkm.kube.supervise import Pause, keep
 from gkm.oci.settings import RegistrySettings
 from gkm.operator.apply import Applier
 from gkm.operator.certificate import Certificate
 from gkm.operator.controller import Controller
 from gkm.operator.fleet import AGENT_POD, CHILDREN, SURROUNDINGS, FiledAs, Fleet
-from gkm.operator.handlers import register
-from gkm.operator.handlers import settings as kopf_settings
 from gkm.operator.queue import WorkQueue
 from gkm.operator.resolver import Resolver
 from gkm.operator.slots import Slots
+from gkm.operator.watch import Watch
 
 _log = logging.getLogger(__name__)
 _WORKERS = 4
-_RETRY_SECONDS = 5.0
-_PROBES = "http://0.0.0.0:8080/healthz"
 _AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
@@ -51,8 +48,9 @@ _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 def main(_arguments: list[str]) -> int:
     """Run the operator until SIGTERM; the exit code."""
     logging.basicConfig(level=os.environ.get("GKM_LOG_LEVEL", "INFO").upper(), stream=sys.stderr)
-    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core").setLevel(logging.CRITICAL)  # how it ended is told in our words
+    logging.getLogger("kopf._cogs").setLevel(logging.CRITICAL)
     try:
         asyncio.run(_run(_settings()))
     except Rejected as word:
@@ -79,10 +77,10 @@ class Operator:
     """All parts, wired; ``run`` runs them until a signal comes."""
 
     def __init__(self, settings: Settings, access: Access, client: Client, resync: float) -> None:
-        self._access = access
         self._namespace = settings.namespace
         self._resync = resync
         self._stop = asyncio.Event()
+        self._due = asyncio.Event()
         self._client = client
         self._queue: WorkQueue[CacheKey] = WorkQueue()
         slots = Slots(settings.parallel, self._queue.add)
@@ -96,6 +94,7 @@ class Operator:
         agents = FiledAs(AGENT_POD, self._fleet)
         ours = Scope(settings.namespace, labels=_AGENT_LABELS)
         self._informers.append(Informer(client, "Pod", agents, resync=resync, scope=ours))
+        self._watch = Watch(access, self._fleet.observe, self._due.set)
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,
@@ -110,12 +109,13 @@ class Operator:
         """Start every part, open the queue after the first full sweep, stop at a signal."""
         self._heed_signals()
         await self._require_crds()
-        work = [self._controller.work() for _ in range(_WORKERS)]
-        watch = [informer.run() for informer in self._informers]
+        parts = [informer.run() for informer in self._informers]
+        parts += [keep("a worker", self._controller.work) for _ in range(_WORKERS)]
+        parts += [self._watch.run(), keep("the sweep", self._sweep_for_ever)]
+        parts += [keep("the Lease", self._lease.hold), *self._others()]
         async with asyncio.TaskGroup() as group:
-            every = (*work, *watch, self._lease.hold(), self._sweep_for_ever(), *self._others())
-            tasks = [group.create_task(part) for part in every]
-            await self._kopf()
+            tasks = [group.create_task(part) for part in parts]
+            await self._stop.wait()
             for task in tasks:
                 task.cancel()
         try:
@@ -125,18 +125,19 @@ class Operator:
 
     def _others(self) -> list[Coroutine[Any, Any, None]]:
         """What else runs; a certificate that somebody else makes is nothing to us."""
+        probes = serve(application(self._alive, self._queue.opened))
         if os.environ.get("GKM_WEBHOOK_CERTIFICATE") == "off":
-            return []
+            return [probes]
         keeper = Certificate(self._client, self._namespace, self._lease.valid)
-        return [keeper.keep()]
+        return [probes, keep("the webhook's certificate", keeper.keep)]
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
-    def _silence(self) -> float:
-        return time.monotonic() - min(informer.progress for informer in self._informers)
+    def _alive(self) -> float:
+        return min(self._watch.alive, *(informer.alive for informer in self._informers))
 
     async def _require_crds(self) -> None:
         for kind in (CACHE, CLUSTER_CACHE):
@@ -145,10 +146,12 @@ class Operator:
                 raise Rejected("NoCRD", f"{name} is not installed: helm installs it from crds/")
 
     async def _sweep_for_ever(self) -> None:
-        """List the Caches, at once and then now and again: kopf misses deletions in a gap."""
+        """List the Caches, at once, now and again, and when kopf was away: it tells of no gap."""
         for informer in self._informers:
             await informer.synced.wait()
+        pause = Pause()
         while True:
+            self._due.clear()
             try:
                 for kind in (CACHE, CLUSTER_CACHE):
                     objects, version = await self._client.list(kind)
@@ -157,35 +160,15 @@ class Operator:
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("sweep: %r", error)
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(pause.next())
             else:
-                await asyncio.sleep(self._resync * random.uniform(0.8, 1.2))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._resync * random.uniform(0.8, 1.2)):
+                        await self._due.wait()
 
     def _all(self) -> None:
         for key in self._fleet.all_keys():
             self._queue.add(key)
-
-    async def _kopf(self) -> None:
-        """Run kopf until a signal comes; when its watcher dies (it does, often), start it again."""
-        while not self._stop.is_set():
-            registry = kopf.OperatorRegistry()
-            register(registry, self._fleet, self._access, self._silence)
-            try:
-                await kopf.operator(
-                    registry=registry,
-                    settings=kopf_settings(),
-                    clusterwide=True,
-                    stop_flag=self._stop,
-                    identity=self._identity,  # type: ignore[arg-type] # its NewType is private
-                    liveness_endpoint=_PROBES,
-                )
-            except Exception:  # noqa: BLE001 - whatever it was, the others go on
-                _log.exception("kopf stopped; it is started again")
-                self._heed_signals()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
-            else:
-                return
 
 
 async def _run(settings: Settings) -> None:

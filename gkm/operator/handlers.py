@@ -4,65 +4,64 @@ Only ``on.event``: kopf then writes nothing of its own (no finalizer, no annotat
 handler is one line, because everything that matters is level-triggered.
 """
 
-import base64
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import kopf
 
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, GROUP, VERSION
-from gkm.kube.access import Access
-from gkm.operator.fleet import Fleet
 
-_LONGEST_SILENCE = 180.0
-"""Bookmarks come about once a minute."""
-_LOGIN_LASTS = timedelta(minutes=10)
-"""kopf then asks again, and gets the token that is in the pod by then."""
+End = Callable[[], object]
+Observe = Callable[[str, str, dict[str, Any]], object]
+"""Takes the kind, what happened (as the API server says it), and the object."""
+WATCH_SECONDS = 25
+_SILENCE_SECONDS = 35.0
+_PAGE = 500
 
 
-def register(
-    registry: kopf.OperatorRegistry, fleet: Fleet, access: Access, silence: Callable[[], float]
-) -> None:
-    """Register the handlers on a registry of their own; nothing is global.
+def registry(
+    observe: Observe, ended: End, server: str, session: aiohttp.ClientSession
+) -> kopf.OperatorRegistry:
+    """The handlers, on a registry of their own; nothing is global.
 
-    ``silence`` is for how many seconds the quietest watch has heard nothing.
+    ``ended`` is called as soon as it is certain that kopf ends, which may take it a while.
     """
 
-    async def observe(event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
-        fleet.observe(resource.kind or "", event["type"] or "MODIFIED", dict(event["object"]))
+    async def observed(event: kopf.RawEvent, resource: kopf.Resource, **_: Any) -> None:
+        observe(resource.kind or "", event["type"] or "MODIFIED", dict(event["object"]))
 
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(
-            server=access.server,
-            ca_data=base64.b64encode(access.authority.encode()),
-            scheme="Bearer",
-            token=access.token(),
-            expiration=datetime.now(UTC) + _LOGIN_LASTS,
-        )
+    async def cleanup(**_: Any) -> None:
+        ended()
 
-    async def watching(**_: Any) -> float:
-        seconds = silence()
-        if seconds > _LONGEST_SILENCE:
-            raise kopf.PermanentError(f"a watch has heard nothing for {seconds:.0f} s")
-        return seconds
+    def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=server, aiohttp_session=session)
 
-    kopf.on.login(registry=registry)(login)
-    kopf.on.probe(registry=registry, id="silence")(watching)
+    made = kopf.OperatorRegistry()
+    kopf.on.login(registry=made)(login)
+    kopf.on.cleanup(registry=made)(cleanup)
     for kind in (CACHE, CLUSTER_CACHE):
-        kopf.on.event(
-            GROUP, VERSION, RESOURCES[kind].plural, registry=registry, id=f"observe-{kind}"
-        )(observe)
+        plural = RESOURCES[kind].plural
+        kopf.on.event(GROUP, VERSION, plural, registry=made, id=f"observe-{kind}")(observed)
+    return made
 
 
 def settings() -> kopf.OperatorSettings:
-    """Settings of kopf: quiet, standalone, and with nothing of its own in the cluster."""
+    """Settings of kopf: quiet, standalone, with nothing of its own in the cluster, and impatient.
+
+    It tries nothing twice, for whoever runs it begins anew; and no watch is long, so that one that
+    stalls is found soon.
+    """
     chosen = kopf.OperatorSettings()
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
     chosen.posting.enabled = False
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
+    chosen.networking.error_backoffs = ()
+    chosen.watching.server_timeout = WATCH_SECONDS
+    chosen.watching.inactivity_timeout = _SILENCE_SECONDS
+    chosen.watching.chunk_size = _PAGE
     chosen.persistence.finalizer = f"{GROUP}/kopf"
     return chosen

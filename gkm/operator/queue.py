@@ -25,6 +25,10 @@ class WorkQueue(Generic[Key]):
         """Let workers begin: the picture is complete."""
         self._opened.set()
 
+    def opened(self) -> bool:
+        """Whether it was opened."""
+        return self._opened.is_set()
+
     def add(self, key: Key) -> None:
         """Look at ``key`` soon."""
         self._cancel(key)

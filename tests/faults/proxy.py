@@ -1,7 +1,8 @@
 """A recording HTTP proxy in front of the API server, for one operator; it makes writes go wrong.
 
 Plain HTTP to the operator, TLS to the API server; the operator's own token passes through, so it
-keeps its own rights. Reads and watches pass as they are. What goes wrong is said by ``rules``.
+keeps its own rights. What goes wrong with single writes is said by ``rules``; what goes wrong with
+requests of any kind for a while, by ``transport``, through which all reads go.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ import math
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from aiohttp import web
 from yarl import URL
 
 from tests.faults.rules import Fault, Rule, Rulebook, Write
+from tests.faults.transport import Transport
 
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "accept-encoding"})
 _DYING_SECONDS = 0.03
 """How long the killed operator has to read its last reply."""
@@ -34,6 +34,7 @@ class Proxy:
         self, upstream: str, tls: ssl.SSLContext, trace: Path, kill: Callable[[], None]
     ) -> None:
         self.rulebook = Rulebook()
+        self.transport = Transport(self._send)
         self.port = 0
         self.writes: list[Write] = []
         """Of this run, numbered ones only, those that were held or never forwarded included."""
@@ -86,8 +87,9 @@ class Proxy:
         self._release.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method not in _WRITES:
-            return await self._stream(request)
+        answer = await self.transport.meet(request)
+        if answer is not None:
+            return answer
         body = await request.read()
         # Shielded: a write that the API server has been sent is not unsent by a client that dies.
         return await asyncio.shield(asyncio.create_task(self._write(request, body)))
@@ -164,17 +166,6 @@ class Proxy:
             self.last_write = time.monotonic()
         elif write.resource == "leases" and status < 400:
             self.led = min(self.led, time.monotonic())
-
-    async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Pass a read on as it comes: a watch has no end that is worth waiting for."""
-        async with self._send(request, None) as reply:
-            answer = web.StreamResponse(status=reply.status, headers=_headers(reply.headers))
-            with suppress(ConnectionResetError):  # whoever asked was killed
-                await answer.prepare(request)
-                async for chunk in reply.content.iter_any():
-                    await answer.write(chunk)
-                await answer.write_eof()
-            return answer
 
     def _send(
         self, request: web.BaseRequest, body: bytes | None

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from gkm.kube.client import Client, Scope, path
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
+from gkm.kube.supervise import Pause
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -111,7 +114,7 @@ async def test_a_scope_says_to_the_server_which_objects_and_how_much_of_them() -
         found, version = await client.list("Pod", scope)
         seen = [event async for event in client.watch("Pod", version, scope)]
     assert found == [{"metadata": {"name": "a"}}]
-    assert seen == [("ADDED", {"metadata": {"name": "a"}})]
+    assert seen[1:] == [("ADDED", {"metadata": {"name": "a"}})]
     assert asked[0].query["limit"] == "7"
     for request, kind in zip(
         asked, ("PartialObjectMetadataList", "PartialObjectMetadata"), strict=True
@@ -198,8 +201,17 @@ ENDINGS: dict[str, bytes] = {
     ).encode()
     + b"\n",
     "with 500": json.dumps({"type": "ERROR", "object": {"code": 500}}).encode() + b"\n",
-    "in half a line": b'{"type": "ADDED", "obj',
-    "in a line of rubbish": b"<html>\n",
+    "in half a line [F46]": b'{"type": "ADDED", "obj',
+    "in a line of rubbish [F46]": b"<html>\n",
+    "in a line that is no text [F36]": b'{"type": "\xff\xfe"}\n',
+    "in a line that is no event": b"[]\n",
+    "in a line without an end [F46]": b"x" * 2_000_000 + b"\n",
+    "in an event without metadata [F47]": b'{"type": "MODIFIED", "object": {}}\n',
+    "in an event without an object [F47]": b'{"type": "DELETED"}\n',
+    "in a bookmark without a version [F47]": b'{"type": "BOOKMARK", "object": {}}\n',
+    "in an event of an unknown type [F47]": b'{"type": "CHANGED", "object": {}}\n',
+    "in an error that says nothing [F45]": b'{"type": "ERROR", "object": "oh"}\n',
+    "in an error of an unknown code [F45]": b'{"type": "ERROR", "object": {"code": 999}}\n',
 }
 
 
@@ -207,7 +219,8 @@ ENDINGS: dict[str, bytes] = {
 async def test_a_watch_may_end_in_any_way_and_the_picture_stays_right(
     ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gkm.kube.informer._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("gkm.kube.informer._SHORTEST_WATCH", 0.01)
     watches = 0
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -236,6 +249,138 @@ async def test_a_watch_may_end_in_any_way_and_the_picture_stays_right(
         with suppress(asyncio.CancelledError):
             await task
     assert picture.names == {"listed", "watched"}
+
+
+ANSWERS: dict[str, bytes] = {
+    "a page of a gateway": b"<html>",
+    "nothing": b"",
+    "no text": b"\xff\xfe",
+    "an object of another kind": json.dumps(pod("a", 7)).encode(),
+    "another list": b"[]",
+    "a status": b'{"kind": "Status", "status": "Success", "metadata": {}}',
+    "objects without names": b'{"metadata": {"resourceVersion": "9"}, "items": [{}]}',
+    "items that are none": b'{"metadata": {"resourceVersion": "9"}, "items": {}}',
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_what_is_no_list_is_not_taken_for_an_empty_one(answer: str) -> None:  # F36
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=ANSWERS[answer], content_type="application/json")
+
+    async with client_of(handler) as client:
+        with pytest.raises(ApiError) as caught:
+            await client.list("Pod")
+        assert isinstance(caught.value.word(), Retry)
+
+
+@pytest.mark.parametrize("answer", list(ANSWERS)[:3])
+async def test_what_is_no_object_is_not_taken_for_one(answer: str) -> None:  # F36
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=ANSWERS[answer])
+
+    async with client_of(handler) as client:
+        with pytest.raises(ApiError):
+            await client.get("Pod", "a", "b")
+
+
+async def followed(handler: Handler, picture: Picture, seconds: float) -> Informer:
+    """Let an informer follow ``handler`` for a while."""
+    async with client_of(handler) as client:
+        informer = Informer(client, "Pod", picture, resync=600)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(informer.run(), seconds)
+    return informer
+
+
+async def test_a_watch_that_always_ends_badly_is_listed_for_less_and_less_often(  # F42
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.05)
+
+    async def handler(request: web.Request) -> web.Response:
+        if "watch" not in request.query:
+            return page("a")
+        added = json.dumps({"type": "ADDED", "object": pod("b", 11)}).encode() + b"\n"
+        return web.Response(body=added + ENDINGS["with 410 Gone"])
+
+    picture = Picture()
+    await followed(handler, picture, 1.2)
+    assert 3 <= picture.lists <= 8
+
+
+def test_pauses_are_half_as_long_as_the_trouble_and_begin_anew_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gkm.kube.supervise.time.monotonic", lambda: now)
+    pause, ends = Pause(), []
+    for _ in range(20):
+        ends.append(pause.next())
+        now += ends[-1]
+    assert all(one <= 15.5 for one, end in zip(ends, accumulate(ends), strict=True) if end < 45)
+    assert all(30 <= one <= 40 for one in ends[-3:])  # at most two a minute
+    now += 41
+    assert pause.next() <= 0.5
+
+
+async def test_a_watch_waits_as_long_as_a_busy_server_says() -> None:  # F25
+    asked: list[float] = []
+
+    async def handler(_: web.Request) -> web.Response:
+        asked.append(time.monotonic())
+        return refusal(429, "TooManyRequests", **{"Retry-After": "1"})
+
+    await followed(handler, Picture(), 1.5)
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 1
+
+
+async def test_a_bug_in_what_is_done_with_one_kind_does_not_end_its_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.01)
+
+    class Clumsy(Picture):
+        def replace(self, kind: str, objects: list[Json], version: str) -> None:
+            super().replace(kind, objects, version)
+            if self.lists < 3:
+                raise KeyError("bug")
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text="") if "watch" in request.query else page("a")
+
+    picture = Clumsy()
+    informer = await followed(handler, picture, 0.5)
+    assert informer.synced.is_set()
+    assert picture.lists == 3
+
+
+async def test_a_server_that_does_not_end_a_watch_is_not_believed_to_be_well(  # F41
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gkm.kube.client._LATE_SECONDS", 0)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        await asyncio.sleep(5)
+        return reply
+
+    async with client_of(handler) as client:
+        with pytest.raises(TimeoutError):
+            async for _ in client.watch("Pod", "1", seconds=1):
+                pass
+
+
+async def test_an_informer_that_fails_is_alive_but_has_heard_nothing() -> None:  # F19
+    async def handler(_: web.Request) -> web.Response:
+        return refusal(503, "ServiceUnavailable")
+
+    begun = time.monotonic()
+    informer = await followed(handler, Picture(), 0.3)
+    assert informer.alive > begun + 0.001
+    assert informer.progress < informer.alive
 
 
 class Leases:
@@ -297,3 +442,49 @@ async def test_a_holder_from_whom_the_lease_was_taken_stops_as_soon_as_it_looks(
         await second._try()
         await first._try()
         assert (first.valid(), second.valid()) == (False, True)
+
+
+async def test_a_lease_that_runs_out_is_taken_as_soon_as_it_does(  # F58
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gkm.kube.lease.time.monotonic", lambda: now)
+    server = Leases()
+    async with client_of(server.handler) as client:
+        first, second = (Lease(client, "ns", "gkm", name) for name in ("one", "two"))
+        await first._try()
+        await second._try()
+        assert second._pause() == 3
+        now += 14
+        assert second._pause() == 1
+
+
+@pytest.mark.parametrize("spoilt", [{}, {"spec": None}, {"spec": {"holderIdentity": None}}])
+async def test_a_lease_that_somebody_spoilt_is_free(spoilt: Json) -> None:  # F60
+    server = Leases()
+    server.lease = spoilt | {"metadata": {"resourceVersion": "0"}}
+    async with client_of(server.handler) as client:
+        lease = Lease(client, "ns", "gkm", "one")
+        await lease._try()
+        assert lease.valid()
+        await lease.release()
+        assert server.lease["spec"]["holderIdentity"] == ""
+
+
+async def test_a_lease_counts_from_when_it_was_seen_and_not_from_when_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gkm.kube.lease.time.monotonic", lambda: now)
+    server = Leases()
+
+    async def slowly(request: web.Request) -> web.Response:
+        nonlocal now
+        now += 4 if request.method == "GET" and server.lease else 0
+        return await server.handler(request)
+
+    async with client_of(slowly) as client:
+        first, second = (Lease(client, "ns", "gkm", name) for name in ("one", "two"))
+        await first._try()
+        await second._try()
+        assert second._seen[1] == now

@@ -325,7 +325,9 @@ async def test_the_program_follows_the_cluster_and_leaves_when_it_is_told_to(
         if "watch" in request.query:
             assert int(request.query["timeoutSeconds"]) <= 40
             await asyncio.sleep(60)
-        items = listed.get(request.path.rpartition("/")[2], [])
+        found = listed.get(request.path.rpartition("/")[2], [])
+        every = {"name": "any", "uid": "any", "resourceVersion": "1"}
+        items = [one | {"metadata": every | one["metadata"]} for one in found]
         return aiohttp.web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
 
     stop = asyncio.Event()

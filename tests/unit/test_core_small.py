@@ -14,7 +14,7 @@ from gkm.core.conditions import READY, Fact, merged
 from gkm.core.outcome import Outcome
 from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, noted, unused_since_two_lists
-from gkm.core.retry import Failure, backoff, trouble
+from gkm.core.retry import Failure, backoff, trouble, waits
 from gkm.core.view import Use
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,14 @@ def test_a_size_that_is_none_is_refused_with_an_example(text: str) -> None:
 def test_pauses_grow_and_stay_within_five_minutes(attempts: int, seed: str) -> None:
     assert 2.5 <= backoff(attempts, seed) <= 300
     assert backoff(attempts + 2, seed) >= min(backoff(attempts, seed), 150)
+
+
+def test_a_clock_that_went_back_delays_nothing_for_longer_than_a_pause() -> None:  # F38
+    again = trouble(None, Retry("Busy", "busy", after=1e9), 10_000.0).again
+    assert again <= 10_300
+    assert waits(again, 10_001.0)
+    assert not waits(again, again)
+    assert not waits(again, 10_000.0 - 3600)
 
 
 def test_a_failure_counts_on_while_the_input_stays() -> None:

@@ -294,7 +294,7 @@ def test_trouble_with_one_copy_is_shown_and_holds_up_no_other() -> None:
     world = cluster_world("a", "b")
     world.settle()
     copy = world.get("Job", "a", world.all("Job")[0]["metadata"]["name"])["metadata"]["labels"]
-    world.troubles = {copy["gkm.io/copy"]: Trouble("Forbidden", "exceeded quota", 2000.0)}
+    world.troubles = {copy["gkm.io/copy"]: Trouble("Forbidden", "exceeded quota", world.now + 200)}
     world.finish(namespace="b")
     world.settle()
     states = {s["namespace"]: s["phase"] for s in world.status["namespaces"]}

@@ -1,0 +1,168 @@
+"""Watches the Caches with kopf, whatever the API server does.
+
+kopf ends on much of what an API server may do, goes on blindly after some of it, and asks for some
+of it many times a second; when it ends it cancels every task of the loop that it runs in. So it
+runs in a thread with a loop of its own, for one life after the other: at the first sign of trouble
+this life is over, and the next begins after a pause, as with every other watch.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import aiohttp
+import kopf
+
+from gkm.api.meta import RESOURCES
+from gkm.api.names import CACHE, CLUSTER_CACHE
+from gkm.kube.access import Access
+from gkm.kube.supervise import Pause, keep
+from gkm.operator.handlers import Observe, registry, settings
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_SILENCE = 50.0
+"""Seconds. kopf itself opens a watch again after fewer."""
+_SETTLED = 5.0
+_LOOK = 1.0
+_GOODBYE = 3.0
+_SHORTEST = 1.0
+
+
+class Trouble(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
+    """kopf was about to ask again what it has just asked."""
+
+
+class Life:
+    """kopf from its start to its end, in a thread; ``over`` is set in the loop that made this.
+
+    What kopf still does after that, for it is slow to die, does no harm.
+    """
+
+    def __init__(self, access: Access, observe: Observe) -> None:
+        self.over = asyncio.Event()
+        self._access = access
+        self._home = asyncio.get_running_loop()
+        self._observe = observe
+        self._asked: dict[str, float] = {}
+        watched = (RESOURCES[kind].path("", "", "") for kind in (CACHE, CLUSTER_CACHE))
+        self._heard = dict.fromkeys(watched, time.monotonic())
+        self._end: Callable[[], object] = lambda: None
+        threading.Thread(target=self._main, name="kopf", daemon=True).start()
+
+    def silence(self) -> float:
+        """For how many seconds nothing was heard of one of the kinds."""
+        return time.monotonic() - min(self._heard.values())
+
+    def end(self) -> None:
+        """Let it end; some time later ``over`` is set."""
+        with suppress(RuntimeError):  # its loop is closed: it is over
+            self._end()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the next life begins
+            _log.warning("kopf ended: %r", error)
+        self._ended()
+
+    def _ended(self) -> None:
+        with suppress(RuntimeError):  # the program ended first
+            self._home.call_soon_threadsafe(self.over.set)
+
+    async def _live(self) -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.set_exception_handler(_forgotten)
+        self._end = partial(loop.call_soon_threadsafe, stop.set)
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(self._asks)
+        trace.on_request_end.append(self._hears)
+        connector = aiohttp.TCPConnector(ssl=self._access.tls())
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[trace]) as session:
+            await kopf.operator(
+                registry=registry(self._tell, self._ended, self._access.server, session),
+                settings=settings(),
+                clusterwide=True,
+                stop_flag=stop,
+            )
+
+    def _tell(self, kind: str, event: str, obj: dict[str, Any]) -> None:
+        with suppress(RuntimeError):
+            self._home.call_soon_threadsafe(self._observe, kind, event, obj)
+
+    async def _asks(self, _: object, __: object, asked: aiohttp.TraceRequestStartParams) -> None:
+        """Log in with the token of the moment; end this life if it begins to turn in circles."""
+        asked.headers["Authorization"] = f"Bearer {self._access.token()}"
+        if "continue" in asked.url.query:
+            return
+        watch, now = "watch" in asked.url.query, time.monotonic()
+        question = f"{'watch' if watch else 'get'} {asked.url.path}"
+        before = self._asked.get(question)
+        if before is not None and (not watch or now - before < _SHORTEST):
+            raise Trouble(f"{question}: once more, after {now - before:.1f} s")
+        self._asked[question] = now
+
+    async def _hears(self, _: object, __: object, heard: aiohttp.TraceRequestEndParams) -> None:
+        if heard.url.path in self._heard:
+            self._heard[heard.url.path] = time.monotonic()
+
+
+class Watch:
+    """One life of kopf after the other. Calls ``settled`` when one has seen what is there."""
+
+    def __init__(self, access: Access, observe: Observe, settled: Callable[[], object]) -> None:
+        self.alive = time.monotonic()
+        """When it last looked after the present life."""
+        self._access = access
+        self._observe = observe
+        self._settled = settled
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        await keep("the watch of Caches", self._run)
+
+    async def _run(self) -> None:
+        pause = Pause()
+        while True:
+            life = Life(self._access, self._observe)
+            try:
+                await self._follow(life)
+            finally:
+                await _ended(life)
+            seconds = pause.next()
+            _log.warning("kopf is started again in %.1f s", seconds)
+            self.alive = time.monotonic()
+            await asyncio.sleep(seconds)
+
+    async def _follow(self, life: Life) -> None:
+        """Wait until a life is over, or no use any more."""
+        begun, settled = time.monotonic(), False
+        while not life.over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await life.over.wait()
+            self.alive = time.monotonic()
+            if life.silence() > _LONGEST_SILENCE:
+                _log.warning("kopf has heard nothing for %.0f s", life.silence())
+                return
+            if not settled and self.alive - begun > _SETTLED:
+                settled = True
+                self._settled()
+
+
+def _forgotten(_: object, what: dict[str, Any]) -> None:
+    """What a life of kopf left behind when it ended is over with it."""
+    _log.debug("kopf: %s", what.get("message"))
+
+
+async def _ended(life: Life) -> None:
+    """End a life, and wait a while for it; one that hangs is left alone."""
+    life.end()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GOODBYE):
+            await life.over.wait()

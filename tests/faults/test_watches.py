@@ -1,0 +1,102 @@
+"""Watches and lists that die, lie, repeat themselves or expire, under a real operator."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.troubles import LIST, READS, WATCH, Trouble, What
+from tests.faults.weather import Weather, weather
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+_SOON = 15.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sky() -> AsyncIterator[Weather]:
+    async with weather(5) as here:
+        await here.settled(here.spot())
+        yield here
+        assert not here.violations()
+
+
+def line(what: str, obj: object) -> bytes:
+    return json.dumps({"type": what, "object": obj}).encode() + b"\n"
+
+
+def lines(body: bytes, resource: str = "*") -> Trouble:
+    return Trouble(What.LINES, WATCH, resource, body=body)
+
+
+def body(text: bytes, verb: str) -> Trouble:
+    return Trouble(What.BODY, verb, body=text)
+
+
+GONE = line("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
+ROWS: dict[str, tuple[Trouble, ...]] = {
+    "F42-410 in the stream": (lines(GONE),),
+    "F43-410 as the answer to a watch": (Trouble(What.STATUS, WATCH, code=410),),
+    "F45-ERROR 500 and 504": (
+        lines(line("ERROR", {"code": 500}), "gkm*"),
+        lines(line("ERROR", {"code": 504})),
+    ),
+    "F45-ERROR 429 and an unknown code": (
+        lines(line("ERROR", {"code": 429}), "gkm*"),
+        lines(line("ERROR", {"code": 799})),
+    ),
+    "F46-half a line": (lines(b'{"type": "MODIFIED", "object": {"meta'),),
+    "F46-garbage": (lines(b"<html>\n"),),
+    "F46-a line of 2 MiB": (lines(b'"' + b"x" * (2 << 20) + b'"\n'),),
+    "F47-no metadata": (lines(line("MODIFIED", {"kind": "Any"})),),
+    "F47-unknown type": (lines(line("CHANGED", {"kind": "Any"})),),
+    "F47-a bookmark without a version": (lines(line("BOOKMARK", {"kind": "Any"})),),
+    "F36-HTML": (body(b"<html>bad gateway</html>", READS),),
+    "F36-an empty body": (body(b"", READS),),
+    "F36-a wrong type": (body(b'{"kind": "Status", "metadata": {}}', READS),),
+    "F36-an empty object": (body(b'{"metadata": {"resourceVersion": "1"}}', READS),),
+    "F36-no UTF-8": (body(b'{"a": "\xff\xfe"}', READS),),
+    "F44-continue token expired": (Trouble(What.STATUS, LIST, code=410, continued=True),),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_what_a_watch_or_a_list_says_wrong_is_outlived(sky: Weather, row: str) -> None:
+    took = await sky.through(row, 4.0, *ROWS[row])
+    assert took <= _SOON
+
+
+async def test_watches_that_are_closed_every_few_seconds_are_resumed(sky: Weather) -> None:
+    begun = time.monotonic()
+    took = await sky.through("F40", 12.0, Trouble(What.CLOSE, WATCH, seconds=3.0))
+    lists = sky.transport.count(begun, LIST, "persistentvolumeclaims")
+    sky.note("F40", f"{lists} lists of claims")
+    assert took <= _SOON
+    assert lists == 0
+
+
+@pytest.mark.parametrize("row", ["F51-duplicate", "F51-reorder"])
+async def test_events_may_come_twice_or_in_another_order(sky: Weather, row: str) -> None:
+    took = await sky.through(row, 6.0, Trouble(What(row.partition("-")[2]), WATCH))
+    assert took <= _SOON
+
+
+async def test_own_writes_that_are_seen_late_are_not_made_again(sky: Weather) -> None:
+    kinds = ("persistentvolumeclaims", "persistentvolumes", "jobs")
+    lag = [Trouble(What.LAG, WATCH, kind, seconds=8.0) for kind in kinds]
+    took = await sky.through("F53", 10.0, *lag)
+    assert took <= 40
+
+
+async def test_lists_from_the_past_delete_nothing(sky: Weather) -> None:  # F52
+    mine = sky.spot()
+    await sky.settled(mine)
+    before = len(sky.stack.recorder.history)
+    stale = Trouble(What.STALE, LIST)
+    took = await sky.through("F52", 4.0, lines(GONE), stale)
+    assert took <= _SOON
+    gone = [s for s in sky.stack.recorder.history[before:] if s.event == "DELETED"]
+    names = {s.obj["metadata"]["name"] for s in gone if s.kind == "PersistentVolumeClaim"}
+    assert mine.serves()
+    assert all(name.endswith("-staging") for name in names)

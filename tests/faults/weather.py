@@ -1,0 +1,162 @@
+"""One stack under changing weather, in one life of its operator: what a fault costs, in figures."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from gkm.api import names
+from gkm.core import explain
+from gkm.kube.client import path
+from tests.cluster import cache as kept
+from tests.faults import oracles, stack
+from tests.faults.recorder import CLAIM, JOB, VOLUME, ours
+from tests.faults.stack import Seat, Stack, running, say
+from tests.faults.steady import SteadyNode, SteadyRecorder
+from tests.faults.transport import Transport
+from tests.faults.troubles import LIST, Trouble
+from tests.faults.workloads import World
+
+Json = dict[str, Any]
+_LOOK = 0.05
+_LONGEST = 90.0
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Spot(World):
+    """A Cache of its own in a namespace that all share."""
+
+    number: int = 0
+
+    @property
+    def cache(self) -> str:
+        return f"kernels-{self.number}"
+
+    def space(self, number: int) -> str:
+        return f"weather-{number}"
+
+    def serves(self, kind: str = names.CACHE, image: int = 0) -> bool:
+        """Whether the Cache is extracted in the first namespace, and says so."""
+        cache = self.found(kind) or {}
+        status: Json = cache.get("status") or {}
+        phases = {one["namespace"]: one["phase"] for one in status.get("namespaces") or ()}
+        digest = status.get("resolvedDigest") == self.stack.images[image].digest
+        return digest and phases.get(self.space(1)) == explain.EXTRACTED
+
+    def children(self) -> dict[str, int]:
+        """What there is of this Cache."""
+        every = {kind: self.stack.recorder.all(kind) for kind in (CLAIM, JOB, VOLUME)}
+        return {kind: sum(map(self._mine, objects)) for kind, objects in every.items()}
+
+    def _mine(self, obj: Json) -> bool:
+        told = (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_CACHE, "")
+        return ours(obj) and self.cache in told.split("/")
+
+
+class Weather:
+    """The stack and its leading operator."""
+
+    def __init__(self, found: Stack) -> None:
+        self.stack = found
+        self.figures: list[str] = []
+
+    @property
+    def seat(self) -> Seat:
+        return self.stack.seat
+
+    @property
+    def transport(self) -> Transport:
+        return self.seat.proxy.transport
+
+    def spot(self) -> Spot:
+        """Names that nobody used yet."""
+        return Spot(self.stack, "made by GKM", "w", next(_numbers))
+
+    def alive(self) -> None:
+        """The operator is the process that was started, and its log tells of no bug."""
+        for seat in self.stack.seats:
+            assert seat.operator.exit_code is None, "the operator ended by itself"
+
+    async def until(
+        self, what: str, look: Callable[[], object], seconds: float = _LONGEST
+    ) -> float:
+        """Wait until there is something to see; how long it took."""
+        begun = time.monotonic()
+        while not look():
+            self.alive()
+            took = time.monotonic() - begun
+            assert took < seconds, f"{what}: not within {seconds:.0f} s"
+            await asyncio.sleep(_LOOK)
+        return time.monotonic() - begun
+
+    def note(self, row: str, text: str) -> None:
+        """Remember a figure for the report."""
+        self.figures.append(f"{row}: {text}")
+        say(f"[{row}] {text}")
+
+    async def settled(self, spot: Spot) -> None:
+        """Make a Cache and wait until it serves."""
+        await spot.apply(names.CACHE)
+        await self.until("a Cache in good weather", spot.serves)
+
+    async def through(self, row: str, seconds: float, *troubles: Trouble) -> float:
+        """Let a Cache be made while there is trouble; how long after it the Cache serves."""
+        spot, begun = self.spot(), time.monotonic()
+        self.transport.begin(*troubles)
+        self.transport.cut()
+        await spot.apply(names.CACHE)
+        await asyncio.sleep(seconds)
+        struck = self.transport.troubles.struck
+        lists = self.transport.count(begun, LIST, "gkmcaches")
+        self.transport.end()
+        took = await self.until(f"{row}: the Cache serves", spot.serves)
+        self.note(
+            row,
+            f"{seconds:.0f} s of trouble ({struck} requests): serves {took:.1f} s after, "
+            f"{lists} lists of gkmcaches meanwhile",
+        )
+        assert spot.children() == {CLAIM: 1, JOB: 0, VOLUME: 1}
+        return took
+
+    async def delete(self, spot: Spot) -> float:
+        """Delete a Cache; how long until nothing is left of it."""
+        await spot.delete(names.CACHE)
+        return await self.until("the Cache is gone", lambda: self.gone(spot))
+
+    def gone(self, spot: Spot) -> bool:
+        """Whether nothing is left of a Cache."""
+        return spot.found(names.CACHE) is None and not any(spot.children().values())
+
+    def violations(self) -> list[str]:
+        """S4 and S10 over the whole history, and bugs that the log tells of."""
+        log = self.seat.operator.log.read_text()
+        return oracles.violations(self.stack.recorder.since(0)) + oracles.tracebacks(log)
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """An object as the API server has it now."""
+        return await self.stack.client.get(kind, namespace, name)
+
+    async def patch(self, kind: str, namespace: str, name: str, body: Json) -> None:
+        """Change an object as an administrator."""
+        await self.stack.client.send("PATCH", path(kind, namespace, name), body, patch=True)
+
+
+@asynccontextmanager
+async def weather(number: int, **settings: str) -> AsyncIterator[Weather]:
+    """Stack ``number`` with its operator running in real time; ``settings`` go to it."""
+    vars(stack)["Recorder"], vars(stack)["Node"] = SteadyRecorder, SteadyNode
+    with kept.locked(kept.root() / "clusters" / f".weather-{number}.lock"):
+        async with running(number) as found:
+            here = Weather(found)
+            found.seat.operator.environment |= {"GKM_REAL_TIME": "1", **settings}
+            await found.seat.operator.start()
+            await here.spot().spaces()
+            yield here
+            if "GKM_KEEP_LOGS" in os.environ:
+                for seat in found.seats:
+                    say(seat.operator.log.read_text())
