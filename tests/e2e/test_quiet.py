@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,11 +175,29 @@ def looking_often(stage: Stage) -> Iterator[None]:
     staging.install(stage, print)
 
 
+def tag(image: str, name: str) -> str:
+    """Let a tag mean an image that is in the registry (``repository@digest``)."""
+    repository, _, digest = image.partition("@")
+    host, _, path = repository.partition("/")
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    where = f"http://{host}/v2/{path}/manifests/"
+    asked = urllib.request.Request(where + digest, headers={"Accept": kind})
+    with urllib.request.urlopen(asked) as answer:
+        body = answer.read()
+    header = {"Content-Type": kind}
+    put = urllib.request.Request(where + name, data=body, headers=header, method="PUT")
+    urllib.request.urlopen(put).close()
+    return f"{repository}:{name}"
+
+
 @pytest.mark.usefixtures("looking_often")
 def test_nothing_is_written_while_nothing_changes_nor_on_a_restart(
-    actors: Actors, stage: Stage, log: Path
+    actors: Actors, stage: Stage, log: Path, compiled: str, other_image: str
 ) -> None:
+    """Nor when a tag that is followed is looked up in vain; when it has moved, it is an update."""
     here = actors.namespace("quiet")
+    followed = tag(compiled, "moving")
+    actors.cache(here, "followed", image=followed, refresh="1m")
     for volumes, storage in VOLUMES.items():
         actors.cache(here, volumes.replace(" ", "-").lower(), **storage)
     actors.cache(here, "per-node", accessModes=["ReadWriteOnce"])
@@ -198,6 +217,14 @@ def test_nothing_is_written_while_nothing_changes_nor_on_a_restart(
     assert _all_writes(restart) == {}
     actors.cache(here, "other")
     actors.wait_ready("gkmcache", here, "other")
+    tag(other_image, "moving")
+
+    def moved() -> bool:
+        status = actors.get("gkmcache", here, "followed")["status"]
+        return str(status["resolvedDigest"]) == other_image.rpartition("@")[2]
+
+    eventually("the tag that moved is followed", moved)
+    actors.wait_ready("gkmcache", here, "followed")
 
 
 def _all_writes(ledger: Ledger) -> dict[str, Counter[str]]:
