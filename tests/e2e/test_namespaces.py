@@ -1,10 +1,12 @@
 """Namespaces come, go and come again, names are used twice: each Cache keeps to its own."""
 
 import json
+import time
 
 import pytest
 
 from tests.e2e.actors import VOLUMES, Actors, eventually, reading
+from tests.e2e.test_kills import scale
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
@@ -51,6 +53,25 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted(actors: Actors, st
     eventually("gone", lambda: "does not exist" in message(actors, "clustergkmcache", "", name))
     actors.namespace("ending")
     actors.wait_ready("clustergkmcache", "", name)
+
+
+@pytest.mark.usefixtures("alone")
+def test_f109_a_namespace_that_is_deleted_while_no_operator_runs_goes_once_one_does(
+    actors: Actors, stage: Stage
+) -> None:
+    here = actors.namespace("alone")
+    actors.cache(here, "kernels")
+    actors.wait_ready("gkmcache", here, "kernels")
+    scale(stage, 0)
+    try:
+        stage.kubectl("delete", "namespace", here, "--wait=false")
+        time.sleep(5)
+        assert actors.get("gkmcache", here, "kernels")["metadata"]["deletionTimestamp"]
+    finally:
+        scale(stage, 2)
+    stage.kubectl("wait", "namespace", here, "--for=delete", "--timeout=60s")
+    actors.namespaces.remove(here)
+    actors.wait_clean()
 
 
 @pytest.mark.parametrize("volumes", VOLUMES)

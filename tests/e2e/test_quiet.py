@@ -39,24 +39,25 @@ DELETED = Counter(
         "patch gkmcaches": 1,
     }
 )
-MOST = {"provisioned": (10, 6), "made by GKM": (11, 10)}
-"""Writes that coming and going may take, nudges counted in."""
+UPDATED = CREATED + Counter({"delete persistentvolumeclaims": 1}) - Counter({"patch gkmcaches": 1})
+"""A new image: what came before goes as soon as nobody uses it."""
+VOLUME = Counter({"create persistentvolumes": 1})
+RECLAIMED = Counter(
+    {
+        "patch persistentvolumes": 1,  # handed to GKM's own namespace
+        "create persistentvolumeclaims": 1,
+        "create jobs": 1,  # empties it
+        "delete jobs": 1,
+        "delete persistentvolumes": 1,
+        "delete persistentvolumeclaims": 1,
+    }
+)
+"""What a volume that GKM makes takes more, to come and to go."""
+MOST = {"provisioned": (10, 11, 6), "made by GKM": (11, 18, 10)}
+"""Writes that coming, changing and going may take, nudges counted in."""
 MADE = {
-    "provisioned": (CREATED, DELETED),
-    "made by GKM": (
-        CREATED + Counter({"create persistentvolumes": 1}),
-        DELETED
-        + Counter(
-            {
-                "patch persistentvolumes": 1,  # handed to GKM's own namespace
-                "create persistentvolumeclaims": 1,
-                "create jobs": 1,  # empties it
-                "delete jobs": 1,
-                "delete persistentvolumes": 1,
-                "delete persistentvolumeclaims": 1,
-            }
-        ),
-    ),
+    "provisioned": (CREATED, UPDATED, DELETED),
+    "made by GKM": (CREATED + VOLUME, UPDATED + VOLUME + RECLAIMED, DELETED + RECLAIMED),
 }
 
 
@@ -79,18 +80,30 @@ def check(what: str, ledger: Ledger, expected: Counter[str], most: int, since: f
 
 
 @pytest.mark.parametrize("volumes", VOLUMES)
-def test_a_copy_takes_exactly_these_writes_to_come_and_to_go(
-    actors: Actors, log: Path, volumes: str
+def test_a_copy_takes_exactly_these_writes_to_come_to_change_and_to_go(
+    actors: Actors, stage: Stage, log: Path, other_image: str, volumes: str
 ) -> None:
-    here = actors.namespace("counted")
-    created, deleted = MADE[volumes]
+    here, other = actors.namespace("counted"), other_image.rpartition("@")[2]
+    created, updated, deleted = MADE[volumes]
     ledger, began = Ledger.from_now(log), time.monotonic()
     actors.cache(here, "kernels", **VOLUMES[volumes])
     actors.wait_ready("gkmcache", here, "kernels")
     check("apply to Extracted", ledger, created, MOST[volumes][0], began)
     ledger, began = Ledger.from_now(log), time.monotonic()
+    actors.cache(here, "kernels", image=stage.cache_reference("v2"), **VOLUMES[volumes])
+    eventually("the other image serves", lambda: other in _served(actors, here))
+    check("another image", ledger, updated, MOST[volumes][1], began)
+    ledger, began = Ledger.from_now(log), time.monotonic()
     actors.delete("gkmcache", here, "kernels")
-    check("deletion", ledger, deleted, MOST[volumes][1], began)
+    check("deletion", ledger, deleted, MOST[volumes][2], began)
+
+
+def _served(actors: Actors, namespace: str) -> str:
+    """The message of a Cache that is settled; empty while it is not."""
+    cache = actors.get("gkmcache", namespace, "kernels")
+    reasons = [c["reason"] for c in cache["status"]["conditions"]]
+    settled = reasons[:2] == ["Extracted", "Settled"]
+    return _message(actors, namespace) if settled else ""
 
 
 PER_NODE = Counter(
@@ -103,11 +116,12 @@ PER_NODE = Counter(
         "delete persistentvolumeclaims": 1,
     }
 )
+LEFT = RECLAIMED + Counter({"delete persistentvolumeclaims": 1})
 REPORTED = Counter({"create gkmcachenodes": 1, "patch gkmcachenodes/status": 2})
 """Of each node: what the operator writes, and what its agent does."""
 
 
-def test_a_copy_on_each_node_takes_exactly_these_writes(
+def test_a_copy_on_each_node_takes_exactly_these_writes_to_come_and_to_go(
     actors: Actors, stage: Stage, log: Path
 ) -> None:
     here, count = actors.namespace("each"), len(nodes(stage))
@@ -125,6 +139,16 @@ def test_a_copy_on_each_node_takes_exactly_these_writes(
     assert reported == Counter({what: n * count for what, n in REPORTED.items()})
     assert 2 <= status <= 2 + 2 * count
     assert nudges + events <= 3
+    ledger = Ledger.from_now(log)
+    actors.delete("gkmcache", here, "kernels")
+    time.sleep(3)
+    written, reported = ledger.writes(), ledger.writes(AGENT)
+    print(f"deletion: operator: {dict(written)}; agents: {dict(reported)}")
+    status, nudges = written.pop(STATUS), written.pop(NUDGE, 0)
+    of_all = Counter({"patch gkmcaches": 1, EVENTS: 1})
+    assert written - of_all == Counter({what: n * count for what, n in LEFT.items()})
+    assert 1 <= status <= 1 + count
+    assert nudges <= 3
 
 
 def _message(actors: Actors, namespace: str) -> str:
