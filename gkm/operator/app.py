@@ -40,7 +40,7 @@ from gkm.operator.slots import Slots
 from gkm.operator.watch import Watch
 
 _log = logging.getLogger(__name__)
-_WORKERS = 4
+_WORKERS = 8
 _AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 

@@ -27,7 +27,8 @@ from gkm.operator.logins import keychain
 _log = logging.getLogger(__name__)
 _THREADS, _OF_ONE_REGISTRY = 16, 4
 _PATIENCE = 1.0
-"""An answer that comes sooner is acted on in the same pass, without a status write in between."""
+"""An answer that comes sooner is acted on in the same pass, without a status write in between.
+Only the pass that asks waits: those that wait are not there for other Caches."""
 
 
 class Resolver:
@@ -50,11 +51,11 @@ class Resolver:
 
         Raises whatever a bug of ours raised in the asking.
         """
-        task = self._asked.get(key)
-        if task is None:
-            task = asyncio.create_task(self._resolve(question, memory))
-            self._asked[key] = task
-            task.add_done_callback(partial(self._done, key))
+        if key in self._asked:
+            return False
+        task = asyncio.create_task(self._resolve(question, memory))
+        self._asked[key] = task
+        task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
         for asked in done:
             if not asked.cancelled():
