@@ -22,7 +22,7 @@ from gkm.kube.access import find
 from gkm.kube.client import Client, Scope
 from gkm.kube.informer import Informer
 from gkm.kube.probes import application, serve
-from gkm.kube.supervise import keep
+from gkm.kube.supervise import keep, leave
 
 _log = logging.getLogger(__name__)
 
@@ -121,3 +121,4 @@ async def _run(settings: Settings) -> None:
         await stop.wait()
         for task in tasks:
             task.cancel()
+    leave(0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gkm.api.cache import CacheStatus
 from gkm.core import conditions
-from gkm.core.conditions import REFRESH_FAILED, RESOLVED, Fact
+from gkm.core.conditions import REFRESH_FAILED, RESOLVED, RESOLVING, Fact
 from gkm.core.gputargets import UNSAID, Target, Targets, from_labels
 from gkm.core.image import ImageFacts, environment, storage_request
 from gkm.core.refresh import next_look
@@ -53,7 +53,19 @@ def pin(view: View, now: float) -> Pin:
         again = found.again if pending else float("inf")
         ask = pending and not waits(again, now)
         return replace(kept, fact=fact, ask=ask, again=again, pending=pending)
-    return replace(kept, fact=conditions.resolving(cache.spec.image), ask=True, pending=True)
+    fact = _refused_before(cache) or conditions.resolving(cache.spec.image)
+    return replace(kept, fact=fact, ask=True, pending=True)
+
+
+def _refused_before(cache: Cache) -> Fact | None:
+    """What the status says of this very image: it stands until the registry is heard again."""
+    told = (
+        Fact(RESOLVED, False, c.reason, c.message)
+        for c in cache.status.conditions
+        if (c.type, c.status) == (RESOLVED, "False") and c.reason != RESOLVING
+        if c.observed_generation == cache.generation
+    )
+    return next(told, None)
 
 
 def _followed(view: View, cache: Cache, kept: Pin, now: float) -> Pin:

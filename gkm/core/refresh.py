@@ -1,7 +1,8 @@
 """When a tag is looked up again, for a Cache that asks for it with ``spec.refresh``.
 
 The times are the Cache's own, spread by its uid: a thousand Caches with one interval do not ask all
-at once, and nothing has to be written down, so that a restart neither forgets nor hurries.
+at once, and nothing has to be written down. A look that falls into the moment between two leaders
+is made up for at the next of these times.
 """
 
 import hashlib

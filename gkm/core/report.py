@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gkm.core import explain, rollup
+from gkm.core.conditions import RESOLVING
 from gkm.core.copy import Phase
 from gkm.core.explain import State
 from gkm.core.judge import Judged, age, goal
@@ -111,10 +112,17 @@ class Scene:
             state = explain.of_copy(self.view, found, self.now)
         if self.pin.current or (self._serving and state.word != explain.EXTRACTED):
             return state
+        fact = self.pin.fact
+        if self._refused():
+            return State(explain.ERROR, f"{fact.reason}: {fact.message}", fact.reason)
+        return State(explain.PENDING, fact.message)
+
+    def _refused(self) -> bool:
+        """Whether the image cannot be looked up, for a reason that is worth a user's attention."""
         trouble = self.view.resolution
-        if isinstance(trouble, Trouble) and telling(trouble):
-            return explain.refused(trouble)
-        return State(explain.PENDING, self.pin.fact.message)
+        if isinstance(trouble, Trouble):
+            return telling(trouble)
+        return not self.pin.fact.true and self.pin.fact.reason != RESOLVING
 
     def _served(self, target: Target, copy: str, wanted: State) -> State:
         """The state of the target, which an earlier copy may serve while the wanted one comes."""

@@ -20,7 +20,7 @@ def unused_since_two_lists(use: Use | None, now: float) -> bool:
     """Whether the proof stands: two empty lists, five seconds apart, the later one fresh."""
     if use is None or use.free_since is None:
         return False
-    return use.checked - use.free_since >= APART and now - use.checked < APART
+    return use.checked - use.free_since >= APART and 0 <= now - use.checked < APART
 
 
 def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> Use:
@@ -30,13 +30,15 @@ def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> 
     finished = _names(pod for pod in naming if _finished(pod))
     if users:
         return Use(users, now, None, (earlier.used_lists if earlier else 0) + 1, finished)
-    unbroken = earlier is not None and now - earlier.checked <= _STALE
+    unbroken = earlier is not None and 0 <= now - earlier.checked <= _STALE
     free = earlier.free_since if earlier is not None and unbroken else None
     return Use((), now, now if free is None else free, 0, finished)
 
 
 def next_list(use: Use, *, seen: bool) -> float:
     """Time of the next list: five seconds on, growing to a minute while pods stay.
+
+    A ``use`` from the future is of a clock that was wrong: the caller lists at once.
 
     ``seen``: agents report pods that use the claim, and will report their end. Of others, such as
     pods that no node runs yet, nobody tells.

@@ -17,6 +17,8 @@ QUOTA_EXCEEDED = "QuotaExceeded"
 _FIRST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _MOST_ATTEMPTS = 1_000_000
+_LONGEST_REASON, _LONGEST_MESSAGE = 64, 1024
+"""Characters that are believed of an annotation, which anybody may write."""
 _LOG = "see its log"
 _REMEDIES = {
     "OOMKilled": "raise extraction.resources.limits.memory of GKM's chart",
@@ -48,8 +50,8 @@ class Failure:
             return cls(
                 job=str(raw["job"]),
                 input=str(raw["input"]),
-                reason=str(raw["reason"]),
-                message=str(raw["message"]),
+                reason=str(raw["reason"])[:_LONGEST_REASON],
+                message=str(raw["message"])[:_LONGEST_MESSAGE],
                 attempts=min(max(int(raw["attempts"]), 1), _MOST_ATTEMPTS),
                 at=float(raw["at"]),
                 final=raw["final"] is True,

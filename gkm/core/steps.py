@@ -256,7 +256,7 @@ def _unpublish(move: Move) -> tuple[Action, ...]:
     if unused_since_two_lists(use, now):
         return (*wanted, _delete(CLAIM, claim))
     seen = (claim.namespace, claim.name) in move.ground.seen
-    if use is None or now >= next_list(use, seen=seen):
+    if use is None or now < use.checked or now >= next_list(use, seen=seen):
         look = Look(claim.name, claim.uid, move.id)
         wanted.append(CheckUse(claim.namespace, (look,)))
     return tuple(wanted)

@@ -52,7 +52,6 @@ _OTHER = {
     "Job": "/apis/batch/v1/jobs",
     "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
-    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "MutatingWebhookConfiguration": (
         "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     ),

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _DURATION = 15.0
 _MARGIN = 5.0
-_RENEW = 3.0
+_RENEW = 2.0
 _PATIENCE = 5.0
 """Seconds that one try may take: after one in vain, a holder has the time for another."""
 

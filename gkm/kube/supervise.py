@@ -1,10 +1,12 @@
-"""What runs for ever goes on after whatever stops it, in pauses that grow."""
+"""What runs for ever goes on after whatever stops it, in pauses that grow, and ends when told."""
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 _log = logging.getLogger(__name__)
 
@@ -48,3 +50,9 @@ async def keep(name: str, part: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(seconds)
         else:
             return
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now: its threads may wait for a registry or a driver for minutes."""
+    logging.shutdown()
+    os._exit(code)

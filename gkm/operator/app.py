@@ -19,7 +19,6 @@ import aiohttp
 
 from gkm.api import names
 from gkm.api.errors import Rejected
-from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
 from gkm.kube.access import Access, find
@@ -28,7 +27,7 @@ from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
 from gkm.kube.probes import application, serve
-from gkm.kube.supervise import Pause, keep
+from gkm.kube.supervise import Pause, keep, leave
 from gkm.oci.settings import RegistrySettings
 from gkm.operator.apply import Applier
 from gkm.operator.certificate import Certificate
@@ -87,7 +86,7 @@ class Operator:
         self._fleet = Fleet(self._queue.add, slots)
         self._identity = f"{os.environ.get('GKM_IDENTITY') or socket.gethostname()}_{os.getpid()}"
         place = (settings.namespace, "gkm-operator")
-        self._lease = Lease(client, *place, self._identity, on_lead=self._all)
+        self._lease = Lease(client, *place, self._identity, on_lead=self._lead)
         follow = partial(Informer, client, receiver=self._fleet, resync=resync)
         self._informers = [follow(kind) for kind in SURROUNDINGS]
         self._informers += [follow(kind, scope=_OURS) for kind in CHILDREN]
@@ -108,7 +107,6 @@ class Operator:
     async def run(self) -> None:
         """Start every part, open the queue after the first full sweep, stop at a signal."""
         self._heed_signals()
-        await self._require_crds()
         parts = [informer.run() for informer in self._informers]
         parts += [keep("a worker", self._controller.work) for _ in range(_WORKERS)]
         parts += [self._watch.run(), keep("the sweep", self._sweep_for_ever)]
@@ -139,12 +137,6 @@ class Operator:
     def _alive(self) -> float:
         return min(self._watch.alive, *(informer.alive for informer in self._informers))
 
-    async def _require_crds(self) -> None:
-        for kind in (CACHE, CLUSTER_CACHE):
-            name = RESOURCES[kind].crd_name
-            if await self._client.get("CustomResourceDefinition", "", name) is None:
-                raise Rejected("NoCRD", f"{name} is not installed: helm installs it from crds/")
-
     async def _sweep_for_ever(self) -> None:
         """List the Caches, at once, now and again, and when kopf was away: it tells of no gap."""
         for informer in self._informers:
@@ -166,6 +158,11 @@ class Operator:
                     async with asyncio.timeout(self._resync * random.uniform(0.8, 1.2)):
                         await self._due.wait()
 
+    def _lead(self) -> None:
+        """Begin as if just started: what is remembered of an earlier lead is of another time."""
+        self._fleet.forget_memories()
+        self._all()
+
     def _all(self) -> None:
         for key in self._fleet.all_keys():
             self._queue.add(key)
@@ -176,3 +173,4 @@ async def _run(settings: Settings) -> None:
     resync = float(os.environ.get("GKM_RESYNC_SECONDS", "600"))
     async with Client(access) as client:
         await Operator(settings, access, client, resync).run()
+    leave(0)

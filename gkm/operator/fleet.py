@@ -184,6 +184,10 @@ class Fleet:
             said=dict(memory.said),
         )
 
+    def forget_memories(self) -> None:
+        """Drop all that is remembered of Caches."""
+        self._memory.clear()
+
     def forget_if_gone(self, key: CacheKey) -> None:
         """Drop the memory of a Cache of which nothing is left."""
         if key not in self._caches and not self._children.get(key):

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gkm.api.errors import Rejected, Retry
+from gkm.kube import lease
 from gkm.kube.access import Access
 from gkm.kube.client import Client, Scope, path
 from gkm.kube.errors import ApiError
@@ -454,7 +455,7 @@ async def test_a_lease_that_runs_out_is_taken_as_soon_as_it_does(  # F58
         first, second = (Lease(client, "ns", "gkm", name) for name in ("one", "two"))
         await first._try()
         await second._try()
-        assert second._pause() == 3
+        assert second._pause() == lease._RENEW
         now += 14
         assert second._pause() == 1
 

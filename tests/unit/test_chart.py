@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from gkm.api.meta import RESOURCES
-from gkm.api.names import CACHE, CLUSTER_CACHE, LABEL_MUTATION, WEBHOOK_SECRET
+from gkm.api.names import LABEL_MUTATION, WEBHOOK_SECRET
 from gkm.operator import certificate
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +148,6 @@ def test_operator_reads_no_more_than_this() -> None:
         for name in rule["resources"]
     }
     assert reading["pods"] == reading["namespaces"] == {"list", "watch"}
-    assert reading["customresourcedefinitions"] == {"get"}
     assert reading["storageclasses"] == {"list", "watch"}
     assert reading["events"] == {"list"}
     assert reading["secrets"] == {"get"}
@@ -178,10 +176,9 @@ def test_operator_may_write_exactly_this() -> None:
     }
 
 
-def test_crds_named_in_rbac_are_ours() -> None:
-    names, hooks = (r["resourceNames"] for r in rules("clusterrole.yaml") if "resourceNames" in r)
-    assert hooks == [certificate.CONFIGURATION]
-    assert sorted(names) == sorted(RESOURCES[kind].crd_name for kind in (CACHE, CLUSTER_CACHE))
+def test_the_webhook_configuration_named_in_rbac_is_ours() -> None:
+    (named,) = (r["resourceNames"] for r in rules("clusterrole.yaml") if "resourceNames" in r)
+    assert named == [certificate.CONFIGURATION]
 
 
 def test_operator_gets_its_whole_environment() -> None:

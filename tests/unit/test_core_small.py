@@ -130,6 +130,7 @@ def test_two_empty_lists_five_seconds_apart_prove_that_nobody_uses_a_claim() -> 
     second = noted(first, [], "foo", 105.0)
     assert unused_since_two_lists(second, 105.0)
     assert not unused_since_two_lists(second, 111.0), "an old proof is none"
+    assert not unused_since_two_lists(second, 100.0), "nor one of a clock that was wrong"
 
 
 def test_a_pod_between_two_lists_starts_the_proof_anew() -> None:

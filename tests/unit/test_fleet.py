@@ -177,3 +177,12 @@ def test_a_cache_that_flaps_posts_ten_events_a_minute(on: Listening) -> None:
     told = [second for second in range(300) if memory.may_tell(1000.0 + second)]
     assert len(told) == 50
     assert told[:11] == [*range(10), 60]
+
+
+def test_who_leads_again_remembers_nothing_of_the_last_time(on: Listening) -> None:
+    on.observe(CACHE, "ADDED", cache(1))
+    on.fleet.memory(KEY).note_leaving({"node"}, 1000.0)
+    on.fleet.memory(KEY).troubles["copy"] = Trouble("Bad", "no", 0.0, final=True)
+    on.fleet.forget_memories()
+    view = on.fleet.view(KEY)
+    assert (view.leaving, view.troubles, view.resolution) == ({}, {}, None)

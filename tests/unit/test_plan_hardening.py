@@ -7,7 +7,7 @@ import pytest
 from gkm.api import names
 from gkm.api.errors import Retry
 from gkm.core import publish
-from gkm.core.actions import Create, Reserve
+from gkm.core.actions import Create, Reserve, Resolve
 from gkm.core.outcome import Outcome
 from gkm.core.retry import Failure
 from gkm.core.view import Settings, Trouble
@@ -302,3 +302,18 @@ def test_an_heir_of_the_name_waits_for_the_pods_of_its_predecessors_copy() -> No
     world._put({"kind": cache["kind"], "metadata": meta, "spec": cache["spec"]})
     world.settle()
     assert "waits for pod user" in world.ready["message"]
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_restart_writes_nothing_about_an_image_that_could_not_be_looked_up(final: bool) -> None:
+    world = World(resolution=Trouble("ImageNotFound", "no such tag", 1060.0, final=final))
+    world.settle()
+    assert world.ready["reason"] == "Error"
+    world.resolution = None
+    plan = world.plan()
+    assert plan.status == world.status
+    assert [type(action) for action in plan.actions] == [Resolve]
+    world.edit(image="registry.test/kernels:other")
+    status = world.plan().status
+    assert status is not None
+    assert status["conditions"][0]["reason"] == "Pending"
