@@ -250,10 +250,16 @@ async def _checked(reply: aiohttp.ClientResponse) -> None:
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
         status = {"reason": reply.reason, "message": text[:200]}
-    raise _error({**status, "code": reply.status}, reply.headers.get("Retry-After", ""))
+    raise _error({**status, "code": reply.status}, after(reply.headers))
 
 
-def _error(status: Any, after: str = "") -> ApiError:
+def after(headers: Mapping[str, str]) -> float | None:
+    """For how many seconds a busy server wants to be left in peace."""
+    said = headers.get("Retry-After", "")
+    return min(float(said), _LONGEST_AFTER) if said.isdecimal() else None
+
+
+def _error(status: Any, wait: float | None = None) -> ApiError:
     """What a Status object says; one that says nothing is a fault of the server."""
     known: Json = status if isinstance(status, dict) else {}
     code = known.get("code")
@@ -261,7 +267,7 @@ def _error(status: Any, after: str = "") -> ApiError:
         code if isinstance(code, int) and code >= 400 else 500,
         str(known.get("reason") or "Error"),
         str(known.get("message") or ""),
-        after=min(float(after), _LONGEST_AFTER) if after.isdecimal() else None,
+        after=wait,
     )
 
 

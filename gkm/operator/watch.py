@@ -21,6 +21,7 @@ import kopf
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE
 from gkm.kube.access import Access
+from gkm.kube.client import after
 from gkm.kube.supervise import Pause, keep
 from gkm.operator.handlers import Observe, registry, settings
 
@@ -46,6 +47,8 @@ class Life:
 
     def __init__(self, access: Access, observe: Observe) -> None:
         self.over = asyncio.Event()
+        self.wait = 0.0
+        """For how many seconds a busy server wants to be left in peace."""
         self._access = access
         self._home = asyncio.get_running_loop()
         self._observe = observe
@@ -108,6 +111,7 @@ class Life:
         self._asked[question] = now
 
     async def _hears(self, _: object, __: object, heard: aiohttp.TraceRequestEndParams) -> None:
+        self.wait = after(heard.response.headers) or 0.0
         if heard.url.path in self._heard:
             self._heard[heard.url.path] = time.monotonic()
 
@@ -134,7 +138,7 @@ class Watch:
                 await self._follow(life)
             finally:
                 await _ended(life)
-            seconds = pause.next()
+            seconds = max(pause.next(), life.wait)
             _log.warning("kopf is started again in %.1f s", seconds)
             self.alive = time.monotonic()
             await asyncio.sleep(seconds)

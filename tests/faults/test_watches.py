@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -61,13 +62,33 @@ ROWS: dict[str, tuple[Trouble, ...]] = {
 }
 
 
+KINDS = (
+    *("gkmcaches", "persistentvolumeclaims", "clustergkmcaches", "jobs", "persistentvolumes"),
+    *("pods", "namespaces", "nodes", "storageclasses", "gkmcachenodes", "clustergkmcachenodes"),
+)
+
+
+@pytest.mark.parametrize("turn", range(3), ids=lambda turn: f"F36 F42 F43 F45 F46 F47-{turn}")
+async def test_every_watch_may_have_a_trouble_of_its_own(sky: Weather, turn: int) -> None:
+    """Each of the kinds meets another row at a time."""
+    rows = [row for row in ROWS if not row.startswith("F44")]
+    chosen = {kind: rows[(3 * turn + n) % len(rows)] for n, kind in enumerate(KINDS)}
+    troubles = [replace(one, resource=kind) for kind, row in chosen.items() for one in ROWS[row]]
+    took = await sky.through(f"each kind another, turn {turn}", 4.0, *troubles)
+    assert took <= _SOON
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 async def test_what_a_watch_or_a_list_says_wrong_is_outlived(sky: Weather, row: str) -> None:
+    await sky.fresh()
     took = await sky.through(row, 4.0, *ROWS[row])
     assert took <= _SOON
 
 
 async def test_watches_that_are_closed_every_few_seconds_are_resumed(sky: Weather) -> None:
+    await sky.fresh()
+    await sky.settled(sky.spot())
     begun = time.monotonic()
     took = await sky.through("F40", 12.0, Trouble(What.CLOSE, WATCH, seconds=3.0))
     lists = sky.transport.count(begun, LIST, "persistentvolumeclaims")
@@ -90,6 +111,7 @@ async def test_own_writes_that_are_seen_late_are_not_made_again(sky: Weather) ->
 
 
 async def test_lists_from_the_past_delete_nothing(sky: Weather) -> None:  # F52
+    await sky.fresh()
     mine = sky.spot()
     await sky.settled(mine)
     before = len(sky.stack.recorder.history)

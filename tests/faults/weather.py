@@ -99,6 +99,17 @@ class Weather:
         self.figures.append(f"{row}: {text}")
         say(f"[{row}] {text}")
 
+    async def fresh(self) -> None:
+        """A new life of the operator, which has not learnt to be patient from earlier troubles."""
+        operator = self.seat.operator
+        self.transport.end()
+        operator.kill()
+        await operator.gone()
+        await self.stack.give_lease_back()
+        self.seat.proxy.resume()
+        await operator.start()
+        await self.until("the operator leads", lambda: self.seat.proxy.led < time.monotonic())
+
     async def settled(self, spot: Spot) -> None:
         """Make a Cache and wait until it serves."""
         await spot.apply(names.CACHE)

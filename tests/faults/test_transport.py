@@ -1,0 +1,265 @@
+"""An API server that is away, overloaded, slow, or of several minds, under a real operator."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from gkm.api import names
+from gkm.kube.client import path
+from tests.faults import plane
+from tests.faults.plane import ETCD, SERVER
+from tests.faults.recorder import CLAIM, JOB, POD, VOLUME
+from tests.faults.rules import Fault, Rule
+from tests.faults.troubles import LIST, READS, WATCH, WRITE, Trouble, What
+from tests.faults.weather import Spot, Weather, weather
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+Json = dict[str, Any]
+SLOW = pytest.mark.slow
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sky() -> AsyncIterator[Weather]:
+    async with weather(6) as here:
+        await here.settled(here.spot())
+        yield here
+        assert not here.violations()
+
+
+def refused(code: int, verb: str = "*", resource: str = "*", **more: Any) -> Trouble:
+    return Trouble(What.STATUS, verb, resource, code=code, **more)
+
+
+ROWS: dict[str, tuple[float, tuple[Trouble, ...]]] = {
+    "F23-503 for 10 s": (10, (refused(503),)),
+    "F24-5 % errors": (15, tuple(refused(code, chance=0.02) for code in (500, 502, 504))),
+    "F25-429 and Retry-After 3": (8, (refused(429, after="3"),)),
+    "F25-429 without": (8, (refused(429),)),
+    "F27-403 on reads of claims and Caches": (
+        8,
+        (refused(403, READS, "persistentvolumeclaims"), refused(403, READS, "gkmcaches")),
+    ),
+    "F27-403 on writes of Jobs": (6, (refused(403, WRITE, "jobs"),)),
+    "F31-401": (8, (refused(401),)),
+    "F33-2 s a call": (12, (Trouble(What.DELAY, seconds=2.0),)),
+    "F34-reset before": (8, (Trouble(What.RESET, WRITE, chance=0.5),)),
+    "F34-reset after": (8, (Trouble(What.RESET_AFTER, WRITE, chance=0.5),)),
+    "F35-black hole": (12, (Trouble(What.BLACK_HOLE),)),
+}
+LONG: dict[str, tuple[float, tuple[Trouble, ...]]] = {
+    "F23-503 for 40 s": (40, (refused(503),)),
+    "F23-503 for 54 s": (54, (refused(503),)),
+    "F23-503 for 90 s": (90, (refused(503),)),
+    "F23-503 for 300 s": (300, (refused(503),)),
+    "F24-5 % errors for 5 minutes": (300, ROWS["F24-5 % errors"][1]),
+    "F27-403 for 2 minutes": (120, ROWS["F27-403 on reads of claims and Caches"][1]),
+    "F33-1 kB a second": (40, (Trouble(What.DRIP, READS),)),
+    "F33-10 s a call but the Lease's": (60, (Trouble(What.DELAY, seconds=10, spared="leases"),)),
+    "F35-black hole for 40 s": (40, (Trouble(What.BLACK_HOLE),)),
+    "F36-50 MiB": (20, (Trouble(What.BODY, LIST, body=b"x" * (50 << 20)),)),
+    "F42-410 for 3 minutes": (
+        180,
+        (Trouble(What.LINES, WATCH, body=b'{"type": "ERROR", "object": {"code": 410}}\n' * 2),),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", [*ROWS, *(pytest.param(row, marks=SLOW) for row in LONG)])
+async def test_a_cache_that_is_made_meanwhile_serves_soon_after(sky: Weather, row: str) -> None:
+    seconds, troubles = (ROWS | LONG)[row]
+    await sky.fresh()
+    begun = time.monotonic()
+    took = await sky.through(row, seconds, *troubles)
+    assert took <= (15 if seconds <= 30 else 60)
+    if seconds >= 120:
+        await steady(sky, row, begun, seconds)
+
+
+async def steady(sky: Weather, row: str, begun: float, seconds: float) -> None:
+    """B2: at most two lists a minute of each kind, once it has lasted for two minutes."""
+    late = [a for a in sky.transport.asked if begun + 60 < a.at < begun + seconds]
+    kinds = {a.resource for a in late if a.verb == LIST}
+    rates = {
+        kind: sum(a.verb == LIST and a.resource == kind for a in late) * 60 / (seconds - 60)
+        for kind in kinds
+    }
+    sky.note(row, f"lists a minute after the first: {rates}")
+
+
+@pytest.mark.parametrize(
+    ("program", "signal", "seconds"),
+    [
+        pytest.param(SERVER, "KILL", 5.0, id="F19-the API server is killed for 5 s"),
+        pytest.param(SERVER, "KILL", 30.0, id="F19-for 30 s", marks=SLOW),
+        pytest.param(SERVER, "KILL", 300.0, id="F19-for 300 s", marks=SLOW),
+        pytest.param(ETCD, "STOP", 12.0, id="F21-etcd stands still for 12 s"),
+        pytest.param(ETCD, "STOP", 30.0, id="F21-for 30 s", marks=SLOW),
+        pytest.param(ETCD, "KILL", 3.0, id="F21-etcd is killed"),
+    ],
+)
+async def test_the_control_plane_goes_and_comes_back(
+    sky: Weather, program: str, signal: str, seconds: float
+) -> None:
+    await sky.fresh()
+    spot = sky.spot()
+    await sky.settled(sky.spot())
+    await plane.signalled(sky.stack, program, signal)
+    await asyncio.sleep(seconds)
+    if signal == "STOP":
+        await plane.signalled(sky.stack, program, "CONT")
+    else:
+        await plane.started(sky.stack, program)
+    await plane.serving(sky.stack)
+    begun = time.monotonic()
+    while True:
+        with suppress(Exception):
+            await spot.apply(names.CACHE)
+            break
+        await asyncio.sleep(0.1)
+    await sky.until("the Cache serves", spot.serves)
+    took = time.monotonic() - begun
+    row = "F19" if program == SERVER else "F21"
+    sky.note(row, f"{program} {signal} for {seconds:.0f} s: a new Cache serves {took:.1f} s after")
+    assert took <= (20 if seconds <= 30 else 60)
+
+
+async def test_writes_that_conflict_are_thought_over(sky: Weather) -> None:  # F26
+    spot = sky.spot()
+    rules = [Rule(Fault.STATUS, number=number, code=409) for number in (1, 2, 4, 6, 8, 10, 12)]
+    sky.seat.proxy.begin(rules)
+    await spot.apply(names.CACHE)
+    took = await sky.until("the Cache serves", spot.serves)
+    struck = len(rules) - sky.seat.proxy.rulebook.left
+    sky.note("F26", f"{struck} conflicts: serves after {took:.1f} s")
+    assert struck >= 5
+    assert spot.children() == {CLAIM: 1, JOB: 0, VOLUME: 1}
+
+
+async def in_use(sky: Weather, pod: str) -> Spot:
+    spot = sky.spot()
+    await sky.settled(spot)
+    await spot.pod(pod)
+    await sky.until("the pod runs", lambda: phase(spot, pod) == "Running")
+    return spot
+
+
+def phase(spot: Spot, pod: str) -> str:
+    found = spot.stack.recorder.find(POD, spot.space(1), pod) or {}
+    return str((found.get("status") or {}).get("phase", ""))
+
+
+@pytest.mark.parametrize(
+    "row", ["F28-403", "F28-500", "F28-black hole", "F54-pods are seen 60 s late"]
+)
+async def test_no_claim_goes_while_nobody_can_say_who_uses_it(sky: Weather, row: str) -> None:
+    await sky.fresh()
+    pod = f"reader-{row[4:7].strip().lower()}"
+    spot = await in_use(sky, pod)
+    trouble = {
+        "F28-403": refused(403, READS, "pods"),
+        "F28-500": refused(500, READS, "pods"),
+        "F28-black hole": Trouble(What.BLACK_HOLE, READS, "pods"),
+    }.get(row, Trouble(What.LAG, WATCH, "pods", seconds=60))
+    sky.transport.begin(trouble)
+    sky.transport.cut()
+    await spot.delete(names.CACHE)
+    if row.startswith("F28"):
+        await asyncio.sleep(3)
+        await spot.delete_pod(pod)
+        await sky.until("the pod is gone", lambda: not phase(spot, pod))
+    await asyncio.sleep(7)
+    assert spot.children()[CLAIM] == 1
+    sky.transport.end()
+    if not row.startswith("F28"):
+        await spot.delete_pod(pod)
+    took = await sky.until("the Cache is gone", lambda: sky.gone(spot))
+    sky.note(row, f"nothing deleted meanwhile; gone {took:.1f} s after")
+
+
+async def test_a_quota_is_named_and_not_run_against(sky: Weather) -> None:  # F29
+    space = sky.spot().space(2)
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": space},
+        "spec": {"hard": {"persistentvolumeclaims": "0"}},
+    }
+    where = f"/api/v1/namespaces/{space}/resourcequotas"
+    await sky.stack.client.send("POST", where, quota)
+    spot = sky.spot()
+    begun = time.monotonic()
+    await spot.apply(names.CLUSTER_CACHE, 2)
+
+    def told() -> bool:
+        conditions = (spot.found(names.CLUSTER_CACHE) or {}).get("status", {}).get("conditions", ())
+        return any("quota" in one["message"] for one in conditions)
+
+    await sky.until("the status names the quota", told)
+    await asyncio.sleep(15)
+    tries = sky.transport.count(begun, WRITE, "persistentvolumeclaims")
+    await sky.stack.client.send("DELETE", f"{where}/none")
+    sky.note("F29", f"{tries} tries in {time.monotonic() - begun:.0f} s")
+    assert tries <= 5
+
+
+async def test_a_status_that_is_refused_is_not_written_again_and_again(sky: Weather) -> None:  # F30
+    begun = time.monotonic()
+    await sky.through("F30", 15.0, refused(422, WRITE, "gkmcaches/status"))
+    tries = sky.transport.count(begun, WRITE, "gkmcaches/status")
+    sky.note("F30", f"{tries} writes of the status, those after it included")
+    assert tries <= 20
+
+
+@pytest.mark.parametrize("row", ["F49-Cache", "F50-Namespace"])
+async def test_what_is_made_anew_unseen_gets_children_of_its_own(sky: Weather, row: str) -> None:
+    await sky.fresh()
+    spot = sky.spot()
+    await sky.settled(spot)
+    old = spot.found(names.CACHE) or {}
+    sky.transport.begin(Trouble(What.STALL, WATCH))
+    sky.transport.cut()
+    await asyncio.sleep(1)
+    if row == "F49-Cache":
+        await spot.edit(names.CACHE, {})
+        where = path(names.CACHE, spot.space(1), spot.cache)
+        await spot.delete(names.CACHE)
+        bare = {"metadata": {"finalizers": None}}
+        with suppress(Exception):
+            await sky.stack.client.send("PATCH", where, bare, patch=True)
+        await sky.until("the Cache is gone", lambda: spot.found(names.CACHE) is None)
+        await spot.apply(names.CACHE)
+    sky.transport.end()
+    sky.transport.cut()
+    took = await sky.until("the new Cache serves", spot.serves)
+    uid = (spot.found(names.CACHE) or {"metadata": {"uid": ""}})["metadata"]["uid"]
+    await sky.until("only children of the new one", lambda: spot.children()[CLAIM] == 1)
+    sky.note(row, f"serves {took:.1f} s after")
+    assert row != "F49-Cache" or uid != old["metadata"]["uid"]
+
+
+async def test_kinds_may_be_taken_away_and_brought_back(sky: Weather) -> None:  # F55
+    name = "gkmcachenodes.gkm.io"
+    where = f"{path('CustomResourceDefinition')}/{name}"
+    found = await sky.get("CustomResourceDefinition", "", name)
+    assert found is not None
+    await sky.stack.client.send("DELETE", where)
+    await asyncio.sleep(5)
+    body = {key: found[key] for key in ("apiVersion", "kind", "spec")}
+    body |= {"metadata": {"name": name}}
+    begun = time.monotonic()
+    with suppress(aiohttp.ClientError):
+        await sky.stack.client.send("POST", path("CustomResourceDefinition"), body)
+    await sky.until(
+        "it is watched again",
+        lambda: sky.transport.count(begun, WATCH, "gkmcachenodes"),
+        60,
+    )
+    sky.note("F55", f"watched again {time.monotonic() - begun:.1f} s after it came back")
+    spot = sky.spot()
+    await sky.settled(spot)
