@@ -55,7 +55,8 @@ class Memory:
     generation: int = 0
     image: str = ""
     resolution: ImageFacts | Trouble | None = None
-    attempts: int = 0
+    failing: float | None = None
+    """Since when (epoch seconds) every pass has failed."""
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Memory:
             self.uid, self.generation, self.image = cache.uid, 0, ""
             self.uses, self.said = {}, {}
         if cache.generation != self.generation:
-            self.generation, self.attempts, self.troubles = cache.generation, 0, {}
+            self.generation, self.failing, self.troubles = cache.generation, None, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
 
