@@ -1,14 +1,16 @@
 """Watches and lists that die, lie, repeat themselves or expire, under a real operator."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
-from tests.faults.troubles import LIST, READS, WATCH, Trouble, What
+from gkm.api import names
+from tests.faults.troubles import LIST, READS, WATCH, Trouble, Troubles, What
 from tests.faults.weather import Weather, weather
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -119,6 +121,26 @@ async def test_lists_from_the_past_delete_nothing(sky: Weather) -> None:  # F52
     took = await sky.through("F52", 4.0, lines(GONE), stale)
     assert took <= _SOON
     gone = [s for s in sky.stack.recorder.history[before:] if s.event == "DELETED"]
-    names = {s.obj["metadata"]["name"] for s in gone if s.kind == "PersistentVolumeClaim"}
+    claims = {s.obj["metadata"]["name"] for s in gone if s.kind == "PersistentVolumeClaim"}
     assert mine.serves()
-    assert all(name.endswith("-staging") for name in names)
+    assert all(name.endswith("-staging") for name in claims)
+
+
+@pytest.mark.slow
+async def test_watches_that_stall_are_found(sky: Weather) -> None:  # F41
+    await sky.fresh()
+    await sky.settled(sky.spot())
+    sky.transport.begin(Trouble(What.STALL, WATCH))
+    sky.transport.cut()
+    await asyncio.sleep(2)
+    sky.transport.troubles = Troubles()  # what is stalled stays so; what is opened anew is well
+    spot, begun = sky.spot(), time.monotonic()
+    await spot.apply(names.CACHE)
+    kinds = ("gkmcaches", "clustergkmcaches", "persistentvolumeclaims", "nodes")
+    found = {kind: await sky.until(kind, _asked(sky, kind, begun), 75) for kind in kinds}
+    took = await sky.until("the Cache serves", spot.serves)
+    sky.note("F41", f"opened again after {found}; a Cache made meanwhile serves {took:.1f} s after")
+
+
+def _asked(sky: Weather, kind: str, since: float) -> Callable[[], object]:
+    return lambda: sky.transport.count(since, WATCH, kind)
