@@ -3,13 +3,11 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from gkm.api import names
 from gkm.kube.client import path
@@ -19,19 +17,11 @@ from tests.faults.plane import ETCD, SERVER
 from tests.faults.recorder import CLAIM, JOB, POD, VOLUME
 from tests.faults.rules import Fault, Rule
 from tests.faults.troubles import LIST, READS, WATCH, WRITE, Trouble, What
-from tests.faults.weather import Spot, Weather, weather
+from tests.faults.weather import Spot, Weather
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 Json = dict[str, Any]
 SLOW = pytest.mark.slow
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sky() -> AsyncIterator[Weather]:
-    async with weather(6) as here:
-        await here.settled(here.spot())
-        yield here
-        assert not here.violations()
 
 
 def refused(code: int, verb: str = "*", resource: str = "*", **more: Any) -> Trouble:
@@ -72,7 +62,12 @@ LONG: dict[str, tuple[float, tuple[Trouble, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("row", [*ROWS, *(pytest.param(row, marks=SLOW) for row in LONG)])
+QUICK = ("F23-503 for 10 s", "F35-black hole")
+
+
+@pytest.mark.parametrize(
+    "row", [row if row in QUICK else pytest.param(row, marks=SLOW) for row in ROWS | LONG]
+)
 async def test_a_cache_that_is_made_meanwhile_serves_soon_after(sky: Weather, row: str) -> None:
     seconds, troubles = (ROWS | LONG)[row]
     await sky.fresh()
@@ -100,9 +95,9 @@ async def steady(sky: Weather, row: str, begun: float, seconds: float) -> None:
         pytest.param(SERVER, "KILL", 5.0, id="F19-the API server is killed for 5 s"),
         pytest.param(SERVER, "KILL", 30.0, id="F19-for 30 s", marks=SLOW),
         pytest.param(SERVER, "KILL", 300.0, id="F19-for 300 s", marks=SLOW),
-        pytest.param(ETCD, "STOP", 12.0, id="F21-etcd stands still for 12 s"),
+        pytest.param(ETCD, "STOP", 12.0, id="F21-etcd stands still for 12 s", marks=SLOW),
         pytest.param(ETCD, "STOP", 30.0, id="F21-for 30 s", marks=SLOW),
-        pytest.param(ETCD, "KILL", 3.0, id="F21-etcd is killed"),
+        pytest.param(ETCD, "KILL", 3.0, id="F21-etcd is killed", marks=SLOW),
     ],
 )
 async def test_the_control_plane_goes_and_comes_back(
@@ -131,6 +126,7 @@ async def test_the_control_plane_goes_and_comes_back(
     assert took <= (20 if seconds <= 30 else 60)
 
 
+@SLOW
 async def test_writes_that_conflict_are_thought_over(sky: Weather) -> None:  # F26
     spot = sky.spot()
     rules = [Rule(Fault.STATUS, number=number, code=409) for number in (1, 2, 4, 6, 8, 10, 12)]
@@ -157,7 +153,13 @@ def phase(spot: Spot, pod: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "row", ["F28-403", "F28-500", "F28-black hole", "F54-pods are seen 60 s late"]
+    "row",
+    [
+        "F28-500",
+        pytest.param("F28-403", marks=SLOW),
+        pytest.param("F28-black hole", marks=SLOW),
+        pytest.param("F54-pods are seen 60 s late", marks=SLOW),
+    ],
 )
 async def test_no_claim_goes_while_nobody_can_say_who_uses_it(sky: Weather, row: str) -> None:
     await sky.fresh()
@@ -184,6 +186,7 @@ async def test_no_claim_goes_while_nobody_can_say_who_uses_it(sky: Weather, row:
     sky.note(row, f"nothing deleted meanwhile; gone {took:.1f} s after")
 
 
+@SLOW
 async def test_a_quota_is_named_and_not_run_against(sky: Weather) -> None:  # F29
     space = sky.spot().space(2)
     quota = {
@@ -210,6 +213,7 @@ async def test_a_quota_is_named_and_not_run_against(sky: Weather) -> None:  # F2
     assert tries <= 5
 
 
+@SLOW
 async def test_a_status_that_is_refused_is_not_written_again_and_again(sky: Weather) -> None:  # F30
     begun = time.monotonic()
     await sky.through("F30", 15.0, refused(422, WRITE, "gkmcaches/status"))
@@ -229,6 +233,7 @@ async def stalled(sky: Weather) -> Spot:
     return spot
 
 
+@SLOW
 async def test_a_cache_that_is_made_anew_unseen_gets_children_of_its_own(sky: Weather) -> None:
     spot = await stalled(sky)  # F49
     old = spot.found(names.CACHE) or {}
@@ -255,6 +260,7 @@ async def test_a_cache_that_is_made_anew_unseen_gets_children_of_its_own(sky: We
     sky.note("F49", f"the new Cache serves {took:.1f} s after, nothing of the old is left")
 
 
+@SLOW
 async def test_a_claim_that_a_stranger_made_anew_unseen_is_not_ours(sky: Weather) -> None:
     spot = await stalled(sky)  # F50
     client, space = sky.stack.client, spot.space(1)
@@ -362,6 +368,7 @@ async def test_a_storm_of_pods_that_are_none_of_ours(sky: Weather) -> None:  # F
     sky.note("F56", f"{events} events of other pods; a Cache serves in {took:.1f} s")
 
 
+@SLOW
 async def test_kinds_may_be_taken_away_and_brought_back(sky: Weather) -> None:  # F55
     name = "gkmcachenodes.gkm.io"
     where = f"{path('CustomResourceDefinition')}/{name}"

@@ -3,26 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
 from gkm.api import names
 from tests.faults.troubles import LIST, READS, WATCH, Trouble, Troubles, What
-from tests.faults.weather import Weather, weather
+from tests.faults.weather import Weather
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 _SOON = 15.0
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sky() -> AsyncIterator[Weather]:
-    async with weather(5) as here:
-        await here.settled(here.spot())
-        yield here
-        assert not here.violations()
 
 
 def line(what: str, obj: object) -> bytes:
@@ -70,7 +61,7 @@ KINDS = (
 )
 
 
-@pytest.mark.parametrize("turn", range(3), ids=lambda turn: f"F36 F42 F43 F45 F46 F47-{turn}")
+@pytest.mark.parametrize("turn", range(2), ids=lambda turn: f"F36 F42 F43 F45 F46 F47-{turn}")
 async def test_every_watch_may_have_a_trouble_of_its_own(sky: Weather, turn: int) -> None:
     """Each of the kinds meets another row at a time."""
     rows = [row for row in ROWS if not row.startswith("F44")]
@@ -92,19 +83,22 @@ async def test_watches_that_are_closed_every_few_seconds_are_resumed(sky: Weathe
     await sky.fresh()
     await sky.settled(sky.spot())
     begun = time.monotonic()
-    took = await sky.through("F40", 12.0, Trouble(What.CLOSE, WATCH, seconds=3.0))
+    took = await sky.through("F40", 9.0, Trouble(What.CLOSE, WATCH, seconds=2.0))
     lists = sky.transport.count(begun, LIST, "persistentvolumeclaims")
     sky.note("F40", f"{lists} lists of claims")
     assert took <= _SOON
     assert lists == 0
 
 
-@pytest.mark.parametrize("row", ["F51-duplicate", "F51-reorder"])
+@pytest.mark.parametrize(
+    "row", ["F51-duplicate", pytest.param("F51-reorder", marks=pytest.mark.slow)]
+)
 async def test_events_may_come_twice_or_in_another_order(sky: Weather, row: str) -> None:
     took = await sky.through(row, 6.0, Trouble(What(row.partition("-")[2]), WATCH))
     assert took <= _SOON
 
 
+@pytest.mark.slow
 async def test_own_writes_that_are_seen_late_are_not_made_again(sky: Weather) -> None:
     kinds = ("persistentvolumeclaims", "persistentvolumes", "jobs")
     lag = [Trouble(What.LAG, WATCH, kind, seconds=8.0) for kind in kinds]
