@@ -15,6 +15,7 @@ openssl:openssl
 nsenter:util-linux
 buildah:buildah
 mmdebstrap:mmdebstrap
+faketime:faketime
 /usr/lib/cni/bridge:containernetworking-plugins
 "
 

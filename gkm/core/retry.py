@@ -15,7 +15,8 @@ from gkm.core.view import Job, JobPod, Trouble
 UNAVAILABLE = "ApiServerUnavailable"
 QUOTA_EXCEEDED = "QuotaExceeded"
 _FIRST_SECONDS = 5.0
-_LONGEST_SECONDS = 300.0
+LONGEST = 300.0
+_SOON_SECONDS, _AWAY_SECONDS = 2.0, 40.0
 _MOST_ATTEMPTS = 1_000_000
 _LONGEST_REASON, _LONGEST_MESSAGE = 64, 1024
 """Characters that are believed of an annotation, which anybody may write."""
@@ -84,23 +85,37 @@ def failure_of(job: Job, pod: JobPod | None, now: float) -> Failure:
 
 def backoff(attempts: int, seed: str) -> float:
     """Seconds to wait after ``attempts`` failures (from 1): doubling, spread over [0.5, 1]."""
-    longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(attempts - 1, 16))
-    digest = hashlib.sha256(f"{seed}/{attempts}".encode()).digest()
-    return longest * (0.5 + digest[0] / 510)
+    longest = min(LONGEST, _FIRST_SECONDS * 2.0 ** min(attempts - 1, 16))
+    return longest * _spread(f"{seed}/{attempts}")
+
+
+def patience(since: float, now: float, seed: str, longest: float = _AWAY_SECONDS) -> float:
+    """Seconds to wait while the API server is away: up to half as long as it has been.
+
+    By time and not by failures, of which a burst of changes makes many in a moment.
+    """
+    return min(longest, max(_SOON_SECONDS, (now - since) / 2)) * _spread(f"{seed}/{now}")
+
+
+def _spread(seed: str) -> float:
+    """A number in [0.5, 1] that differs from seed to seed."""
+    return 0.5 + hashlib.sha256(seed.encode()).digest()[0] / 510
 
 
 def waits(again: float, now: float) -> bool:
     """Whether it is too soon; a time that no pause reaches is of a clock that was wrong."""
-    return now < again <= now + _LONGEST_SECONDS
+    return now < again <= now + LONGEST
 
 
 def trouble(old: Trouble | None, word: Retry | Rejected, now: float) -> Trouble:
     """Remember why something could not be done; pauses grow while it goes wrong again."""
     if isinstance(word, Rejected):
         return Trouble(word.reason, word.message, again=0.0, final=True)
-    attempts = old.attempts + 1 if old is not None else 1
-    pause = max(min(word.after or 0.0, _LONGEST_SECONDS), backoff(attempts, word.message))
-    return Trouble(word.reason, word.message, now + pause, attempts=attempts)
+    attempts, since = (old.attempts + 1, old.since) if old is not None else (1, now)
+    away = word.reason == UNAVAILABLE
+    own = patience(since, now, word.message) if away else backoff(attempts, word.message)
+    pause = max(min(word.after or 0.0, LONGEST), own)
+    return Trouble(word.reason, word.message, now + pause, attempts=attempts, since=since)
 
 
 def telling(trouble: Trouble) -> bool:

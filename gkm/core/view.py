@@ -228,6 +228,7 @@ class Trouble:
     again: float
     final: bool = False
     attempts: int = 1
+    since: float = 0.0
 
 
 @dataclass(frozen=True)

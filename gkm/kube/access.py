@@ -1,6 +1,6 @@
 """How to reach the API server: address, trust and token, from the pod or from a kubeconfig.
 
-Read once at start, but for the token: projected tokens rotate, so it is read again each minute.
+The token and the authority in a pod are read again each minute: both are changed while we run.
 A kubeconfig (for running a program outside a pod) must log in with a token.
 """
 
@@ -17,7 +17,7 @@ import yaml
 from gkm.api.errors import Rejected
 
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_TOKEN_SECONDS = 60.0
+_AGAIN_SECONDS = 60.0
 
 
 @dataclass
@@ -26,20 +26,31 @@ class Access:
 
     server: str
     authority: str
-    token_file: Path | None = None
+    folder: Path | None = None
+    """Where a pod finds both, as ``token`` and ``ca.crt``."""
     _token: str = field(default="", repr=False)
     _read: float = field(default=float("-inf"), repr=False)
+    _tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     def tls(self) -> ssl.SSLContext:
-        """Trust in the API server's authority and in nobody else."""
-        return ssl.create_default_context(cadata=self.authority)
+        """Trust in the API server's authority and in nobody else; it follows the authority."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cadata=self.authority)
+        return self._tls
 
     def token(self) -> str:
         """The bearer token as it is now."""
-        if self.token_file is not None and time.monotonic() - self._read > _TOKEN_SECONDS:
-            self._token = self.token_file.read_text().strip()
+        if self.folder is not None and time.monotonic() - self._read > _AGAIN_SECONDS:
+            self._token = (self.folder / "token").read_text().strip()
+            self._trust((self.folder / "ca.crt").read_text())
             self._read = time.monotonic()
         return self._token
+
+    def _trust(self, authority: str) -> None:
+        """Trust a new authority beside the old one, in connections that are made from now on."""
+        if authority and authority != self.authority:
+            self.tls().load_verify_locations(cadata=authority)
+            self.authority = authority
 
 
 def find() -> Access:
@@ -50,7 +61,7 @@ def find() -> Access:
         # By address, as every client does: a pod needs no DNS to reach its API server.
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         host = f"[{host}]" if ":" in host else host
-        return Access(f"https://{host}:{port}", (_POD / "ca.crt").read_text(), _POD / "token")
+        return Access(f"https://{host}:{port}", (_POD / "ca.crt").read_text(), _POD)
     raise Rejected("NoCluster", "not in a pod, and KUBECONFIG names no file")
 
 

@@ -5,10 +5,12 @@ most ``_CONNECTIONS`` are open at once, so that a burst here is no burst there. 
 looked at before it is believed: an answer that is none would pass for an empty list.
 """
 
+import asyncio
 import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -25,6 +27,8 @@ _log = logging.getLogger(__name__)
 _CONNECTIONS = 24
 _REQUEST_SECONDS = 30
 WATCH_SECONDS = 290
+_AWAY_SECONDS = 5.0
+"""A server that has answered nothing for so long is away: a program asks more often than that."""
 _SILENCE_SECONDS = 70
 """Bookmarks come about once a minute, but for a kind of which the API server has seen no change
 since it started: a watch that is silent for longer is dead, or as good as dead."""
@@ -106,6 +110,8 @@ class Client:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._session: aiohttp.ClientSession | None = None
+        self._heard = time.monotonic()
+        self._back = asyncio.Event()
 
     async def __aenter__(self) -> "Self":
         self._session = aiohttp.ClientSession(
@@ -117,6 +123,20 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep; if the server answers nobody, only until it answers somebody again."""
+        if time.monotonic() - self._heard < _AWAY_SECONDS:
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
+
+    def _hear(self) -> None:
+        back, self._back = self._back, asyncio.Event()
+        self._heard = time.monotonic()
+        back.set()
 
     async def get(self, kind: str, namespace: str, name: str) -> Json | None:
         """Read an object; None if there is none."""
@@ -193,6 +213,7 @@ class Client:
             "GET", where, query=query, headers=headers, timeout=limits
         ) as reply:
             await _checked(reply)
+            self._hear()
             begun = time.monotonic()
             yield BOOKMARK, {"metadata": {"resourceVersion": version}}
             try:
@@ -217,7 +238,9 @@ class Client:
         headers = {**_JSON, **(headers or {})} if data else headers
         async with self._request(method, where, query=query, data=data, headers=headers) as reply:
             await _checked(reply)
-            return _parsed(await reply.read())
+            answer = _parsed(await reply.read())
+            self._hear()
+            return answer
 
     def _request(
         self,
@@ -249,10 +272,16 @@ async def _checked(reply: aiohttp.ClientResponse) -> None:
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
         status = {"reason": reply.reason, "message": text[:200]}
-    raise _error({**status, "code": reply.status}, reply.headers.get("Retry-After", ""))
+    raise _error({**status, "code": reply.status}, after(reply.headers))
 
 
-def _error(status: Any, after: str = "") -> ApiError:
+def after(headers: Mapping[str, str]) -> float | None:
+    """For how many seconds a busy server wants to be left in peace."""
+    said = headers.get("Retry-After", "")
+    return min(float(said), _LONGEST_AFTER) if said.isdecimal() else None
+
+
+def _error(status: Any, wait: float | None = None) -> ApiError:
     """What a Status object says; one that says nothing is a fault of the server."""
     known: Json = status if isinstance(status, dict) else {}
     code = known.get("code")
@@ -260,7 +289,7 @@ def _error(status: Any, after: str = "") -> ApiError:
         code if isinstance(code, int) and code >= 400 else 500,
         str(known.get("reason") or "Error"),
         str(known.get("message") or ""),
-        after=min(float(after), _LONGEST_AFTER) if after.isdecimal() else None,
+        after=wait,
     )
 
 

@@ -93,7 +93,7 @@ class Operator:
         agents = FiledAs(AGENT_POD, self._fleet)
         ours = Scope(settings.namespace, labels=_AGENT_LABELS)
         self._informers.append(Informer(client, "Pod", agents, resync=resync, scope=ours))
-        self._watch = Watch(access, self._fleet.observe, self._due.set)
+        self._watch = Watch(access, client.rest, self._fleet.observe, self._due.set)
         registries = RegistrySettings.from_json(settings.registry)
         self._controller = Controller(
             settings,
@@ -152,7 +152,7 @@ class Operator:
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("sweep: %r", error)
-                await asyncio.sleep(pause.next())
+                await self._client.rest(pause.next())
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._resync * random.uniform(0.8, 1.2)):

@@ -16,7 +16,7 @@ from gkm.api.names import CacheKey
 from gkm.core.actions import CheckUse, Create, Inquire, Plan, Read, Resolve, Write
 from gkm.core.objects import EXTRACT
 from gkm.core.plan import plan
-from gkm.core.retry import backoff, trouble
+from gkm.core.retry import LONGEST, patience, trouble
 from gkm.core.view import Cache, Settings
 from gkm.kube.errors import ApiError
 from gkm.operator.apply import Applier, NotLeading, Outdated
@@ -89,7 +89,7 @@ class Controller:
         else:
             self._queue.add_after(key, _LATER)
         await self._report(view.cache, wanted, memory)
-        memory.attempts = 0
+        memory.failing = None
         if wanted.again is not None:
             self._queue.add_after(key, wanted.again - time.time())
         self._fleet.forget_if_gone(key)
@@ -145,9 +145,13 @@ class Controller:
                 _log.warning("%s: event %s was lost: %r", cache.key, event.reason, error)
 
     def _later(self, key: CacheKey, error: Exception) -> None:
-        memory = self._fleet.memory(key)
-        memory.attempts += 1
-        pause = backoff(memory.attempts, str(key))
+        memory, now = self._fleet.memory(key), time.time()
+        since = memory.failing = memory.failing or now
+        if isinstance(error, Rejected):
+            pause = patience(since, now, str(key), LONGEST)
+        else:
+            asked = (error.after or 0.0) if isinstance(error, Retry) else 0.0
+            pause = max(asked, patience(since, now, str(key)))
         _log.warning("%s: %r; again in %.0f s", key, error, pause)
         self._queue.add_after(key, pause)
 

@@ -57,7 +57,8 @@ class Memory:
     image: str = ""
     resolution: ImageFacts | Trouble | None = None
     looked: Looked = field(default_factory=Looked)
-    attempts: int = 0
+    failing: float | None = None
+    """Since when (epoch seconds) every pass has failed."""
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Memory:
             self.uses, self.said = {}, {}
             self.looked = Looked(time.time(), cache.status.resolved_digest or "")
         if cache.generation != self.generation:
-            self.generation, self.attempts, self.troubles = cache.generation, 0, {}
+            self.generation, self.failing, self.troubles = cache.generation, None, {}
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ import kopf
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE
 from gkm.kube.access import Access
+from gkm.kube.client import after
 from gkm.kube.supervise import Pause, keep
 from gkm.operator.handlers import Observe, registry, settings
 
@@ -32,6 +33,10 @@ _SETTLED = 5.0
 _LOOK = 1.0
 _GOODBYE = 3.0
 _SHORTEST = 1.0
+
+
+Rest = Callable[[float], Awaitable[None]]
+"""Sleeps for so many seconds, or until there is a reason to go on."""
 
 
 class Trouble(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
@@ -46,6 +51,8 @@ class Life:
 
     def __init__(self, access: Access, observe: Observe) -> None:
         self.over = asyncio.Event()
+        self.wait = 0.0
+        """For how many seconds a busy server wants to be left in peace."""
         self._access = access
         self._home = asyncio.get_running_loop()
         self._observe = observe
@@ -108,6 +115,7 @@ class Life:
         self._asked[question] = now
 
     async def _hears(self, _: object, __: object, heard: aiohttp.TraceRequestEndParams) -> None:
+        self.wait = after(heard.response.headers) or 0.0
         if heard.url.path in self._heard:
             self._heard[heard.url.path] = time.monotonic()
 
@@ -115,10 +123,13 @@ class Life:
 class Watch:
     """One life of kopf after the other. Calls ``settled`` when one has seen what is there."""
 
-    def __init__(self, access: Access, observe: Observe, settled: Callable[[], object]) -> None:
+    def __init__(
+        self, access: Access, rest: Rest, observe: Observe, settled: Callable[[], object]
+    ) -> None:
         self.alive = time.monotonic()
         """When it last looked after the present life."""
         self._access = access
+        self._rest = rest
         self._observe = observe
         self._settled = settled
 
@@ -134,10 +145,10 @@ class Watch:
                 await self._follow(life)
             finally:
                 await _ended(life)
-            seconds = pause.next()
+            seconds = max(pause.next(), life.wait)
             _log.warning("kopf is started again in %.1f s", seconds)
             self.alive = time.monotonic()
-            await asyncio.sleep(seconds)
+            await self._rest(seconds)
 
     async def _follow(self, life: Life) -> None:
         """Wait until a life is over, or no use any more."""

@@ -34,6 +34,7 @@ def _scale() -> None:
     retire.APART /= _SCALE
     retire._STALE /= _SCALE
     retry._FIRST_SECONDS /= _SCALE
+    retry._SOON_SECONDS /= _SCALE
     observe._EMPTYING_PAUSE /= _SCALE
     lease._RENEW /= 3
 

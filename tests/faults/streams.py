@@ -1,9 +1,10 @@
 """A watch on its way through the proxy, with what happens to its events."""
 
 import asyncio
+import itertools
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 import aiohttp
@@ -21,7 +22,7 @@ async def watched(
     """The lines as they are passed on, until the watch ends or is cut."""
     lines: asyncio.Queue[Line] = asyncio.Queue()
     pump = asyncio.create_task(_pump(reply, lines))
-    begun, held = time.monotonic(), b""
+    begun, held, fitted = time.monotonic(), b"", itertools.count(1)
     try:
         while not cut.is_set():
             if trouble.what is What.CLOSE and time.monotonic() > begun + trouble.seconds:
@@ -34,20 +35,20 @@ async def watched(
             if trouble.what is What.REORDER:
                 now, held = ([line, held], b"") if line and held else ([held], line or b"")
             else:
-                now = [] if line is None else passed(line, trouble)
+                now = [] if line is None else passed(line, trouble, fitted)
             for one in filter(None, now):
                 yield one
     finally:
         pump.cancel()
 
 
-def passed(line: bytes, trouble: Trouble) -> list[bytes]:
-    """What comes through of an event."""
+def passed(line: bytes, trouble: Trouble, fitted: Iterator[int]) -> list[bytes]:
+    """What comes through of an event; ``fitted`` counts those that the trouble is for."""
     match trouble.what:
         case What.STALL:
             return []
         case What.DROP if trouble.event in ("*", json.loads(line)["type"]):
-            return []
+            return [] if trouble.nth_event in (0, next(fitted)) else [line]
         case What.DUPLICATE:
             return [line, line]
     return [line]

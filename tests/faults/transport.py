@@ -137,9 +137,9 @@ def read(request: web.BaseRequest) -> Request:
     parts = parts[2:] if parts[0] == "api" else parts[3:]
     if len(parts) > 2 and parts[0] == "namespaces":
         parts = parts[2:]
-    resource, name = (*parts, "", "")[:2]
+    resource, name, subresource = (*parts, "", "", "")[:3]
     if request.method in _WRITES:
-        return Request(WRITE, resource, name)
+        return Request(WRITE, f"{resource}/{subresource}" if subresource else resource, name)
     verb = WATCH if "watch" in request.query else GET if name or not resource else LIST
     return Request(verb, resource, name, "continue" in request.query)
 

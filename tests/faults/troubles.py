@@ -80,6 +80,8 @@ class Trouble:
     body: bytes = b""
     event: str = "*"
     """Only events of this type."""
+    nth_event: int = 0
+    """Only the nth of those; 0: every one."""
 
     def fits(self, request: Request) -> bool:
         """Whether the patterns fit, however many requests did before."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gkm.api import names
@@ -77,6 +78,14 @@ class Weather:
         """Names that nobody used yet."""
         return Spot(self.stack, "made by GKM", "w", next(_numbers))
 
+    def peak(self) -> int:
+        """The most memory that the operator has had, in MiB."""
+        process = self.seat.operator._running
+        assert process is not None
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        found = next(line for line in lines if line.startswith("VmHWM"))
+        return int(found.split()[1]) // 1024
+
     def alive(self) -> None:
         """The operator is the process that was started, and its log tells of no bug."""
         for seat in self.stack.seats:
@@ -99,6 +108,17 @@ class Weather:
         self.figures.append(f"{row}: {text}")
         say(f"[{row}] {text}")
 
+    async def fresh(self) -> None:
+        """A new life of the operator, which has not learnt to be patient from earlier troubles."""
+        operator = self.seat.operator
+        self.transport.end()
+        operator.kill()
+        await operator.gone()
+        await self.stack.give_lease_back()
+        self.seat.proxy.resume()
+        await operator.start()
+        await self.until("the operator leads", lambda: self.seat.proxy.led < time.monotonic())
+
     async def settled(self, spot: Spot) -> None:
         """Make a Cache and wait until it serves."""
         await spot.apply(names.CACHE)
@@ -118,7 +138,7 @@ class Weather:
         self.note(
             row,
             f"{seconds:.0f} s of trouble ({struck} requests): serves {took:.1f} s after, "
-            f"{lists} lists of gkmcaches meanwhile",
+            f"{lists} lists of gkmcaches meanwhile, at most {self.peak()} MiB",
         )
         assert spot.children() == {CLAIM: 1, JOB: 0, VOLUME: 1}
         return took

@@ -311,3 +311,18 @@ async def test_probes() -> None:
         reported.set()
         assert (await client.get("/healthz")).status == 503
         assert (await client.get("/readyz")).status == 200
+
+
+async def test_an_old_and_a_new_agent_of_one_node_do_not_fight() -> None:  # F61
+    api = KubeApi()
+    api.put(NODES, node())
+    async with agent_of(api) as old, agent_of(api) as new:
+        await old.reporter.reported.wait()
+        await new.reporter.reported.wait()
+        api.put(CLAIMS, claim_of(COPY))
+        await until(lambda: word(api) == "Extracted")
+        await quiet(api)
+        before = len(api.writes)
+        await asyncio.sleep(2)
+        assert len(api.writes) == before
+        assert before <= 12

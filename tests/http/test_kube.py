@@ -337,6 +337,29 @@ async def test_a_watch_waits_as_long_as_a_busy_server_says() -> None:  # F25
     assert asked[1] - asked[0] >= 1
 
 
+async def test_who_waits_for_a_server_that_was_away_goes_on_when_it_answers_anybody(  # F23
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gkm.kube.client._AWAY_SECONDS", 0.1)
+    away = True
+
+    async def handler(_: web.Request) -> web.Response:
+        return refusal(503, "ServiceUnavailable") if away else web.json_response(pod("a", 1))
+
+    async with client_of(handler) as client:
+        begun = time.monotonic()
+        await client.rest(0.05)  # it was heard of a moment ago
+        await asyncio.sleep(0.1)
+        resting = asyncio.create_task(client.rest(5))
+        with pytest.raises(ApiError):
+            await client.get("Pod", "a", "b")
+        assert not resting.done()
+        away = False
+        await client.get("Pod", "a", "b")
+        await resting
+    assert 0.15 <= time.monotonic() - begun < 2
+
+
 async def test_a_bug_in_what_is_done_with_one_kind_does_not_end_its_watch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,7 +14,7 @@ from gkm.core.conditions import READY, Fact, merged
 from gkm.core.outcome import Outcome
 from gkm.core.quantity import to_bytes
 from gkm.core.retire import next_list, noted, unused_since_two_lists
-from gkm.core.retry import Failure, backoff, trouble, waits
+from gkm.core.retry import UNAVAILABLE, Failure, backoff, patience, trouble, waits
 from gkm.core.view import Use
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,15 @@ def test_a_size_that_is_none_is_refused_with_an_example(text: str) -> None:
 def test_pauses_grow_and_stay_within_five_minutes(attempts: int, seed: str) -> None:
     assert 2.5 <= backoff(attempts, seed) <= 300
     assert backoff(attempts + 2, seed) >= min(backoff(attempts, seed), 150)
+
+
+def test_patience_grows_with_the_time_and_not_with_the_tries() -> None:  # F34
+    assert all(1 <= patience(100.0, 100.0 + n / 9, "key") <= 2 for n in range(20))
+    assert 7.5 <= patience(100.0, 130.0, "key") <= 15
+    assert 20 <= patience(100.0, 9_000.0, "key") <= 40
+    away = Retry(UNAVAILABLE, "busy")
+    first = trouble(None, away, 1000.0)
+    assert trouble(trouble(first, away, 1001.0), away, 1030.0).again <= 1045
 
 
 def test_a_clock_that_went_back_delays_nothing_for_longer_than_a_pause() -> None:  # F38

@@ -133,12 +133,12 @@ def test_a_cache_that_lost_its_last_finalizer_while_deleting_is_gone(on: Listeni
 def test_an_edit_makes_every_attempt_start_anew(on: Listening) -> None:
     on.observe(CACHE, "ADDED", cache(1))
     on.fleet.view(KEY)
-    on.fleet.memory(KEY).attempts = 7
+    on.fleet.memory(KEY).failing = 7.0
     edited = cache(2)
     edited["metadata"]["generation"] = 2
     on.observe(CACHE, "MODIFIED", edited)
     on.fleet.view(KEY)
-    assert on.fleet.memory(KEY).attempts == 0
+    assert on.fleet.memory(KEY).failing is None
 
 
 def test_an_object_that_cannot_be_read_stops_nothing(on: Listening) -> None:
