@@ -166,19 +166,26 @@ class Client:
         policy = "Foreground" if kind == "Job" else "Background"
         options = {"preconditions": {"uid": uid}, "propagationPolicy": policy}
         try:
-            return await self._send("DELETE", path(kind, namespace, name), body=options)
+            left = await self._send("DELETE", path(kind, namespace, name), body=options)
         except ApiError as error:
             if error.not_found:
                 return None
             raise
+        return left if left.get("kind") == "Status" else _object(left, _IDENTITY)
 
-    async def list(self, kind: str, scope: Scope = EVERYTHING) -> tuple[list[Json], str]:
-        """List what is in scope, in pages; also returns the resourceVersion to watch from."""
+    async def list(
+        self, kind: str, scope: Scope = EVERYTHING, heard: Callable[[], object] = lambda: None
+    ) -> tuple[list[Json], str]:
+        """List what is in scope, in pages; also returns the resourceVersion to watch from.
+
+        ``heard`` is called with each page.
+        """
         found: list[Json] = []
         query = {"limit": str(scope.page), **scope.query()}
         where, headers = path(kind, scope.namespace), scope.accept("List")
         while True:
             page = await self._send("GET", where, query=query, headers=headers)
+            heard()
             found.extend(scope.slim(obj) for obj in _items(page))
             more = page["metadata"].get("continue")
             if not more:
@@ -188,7 +195,7 @@ class Client:
     async def watch(
         self, kind: str, version: str, scope: Scope = EVERYTHING, *, seconds: float = WATCH_SECONDS
     ) -> AsyncIterator[tuple[str, Json]]:
-        """Yield (type, object) from ``version`` on until the stream ends, or falls silent.
+        """Yield (type, object) from ``version`` on until the stream ends, breaks or falls silent.
 
         The server ends it after ``seconds``, and of its own accord after a few minutes. Whoever
         watches again from the last version has missed nothing.
@@ -224,6 +231,8 @@ class Client:
             except TimeoutError:
                 if time.monotonic() - begun > seconds:
                     raise
+            except aiohttp.ClientError as error:  # something in between cuts what is idle
+                _log.info("the watch of %s was cut off: %r", kind, error)
 
     async def _send(
         self,

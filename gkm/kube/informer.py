@@ -101,11 +101,15 @@ class Informer:
                 await self._client.rest(seconds)
 
     async def _list(self) -> str:
-        objects, version = await self._client.list(self.kind, self._scope)
+        objects, version = await self._client.list(self.kind, self._scope, self._read)
         self._receiver.replace(self.kind, objects, version)
         self._heard()
         self.synced.set()
         return version
+
+    def _read(self) -> None:
+        """A page was read: many of them may take a slow server long."""
+        self.alive = time.monotonic()
 
     def _heard(self) -> None:
         self.progress = self.alive = time.monotonic()

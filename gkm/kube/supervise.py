@@ -13,6 +13,7 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 40.0, 1.5
 """After a failure that has lasted for a while the next pause is about half as long as that: so
 everything is back soon after a short one, and few ask a server that has been away for long."""
+_WELL_SECONDS = 10.0
 
 
 class Pause:
@@ -28,9 +29,9 @@ class Pause:
         self._seconds = _FIRST_PAUSE
 
     def next(self) -> float:
-        """How long to wait; the first again, if all was well for longer than any pause is."""
+        """How long to wait; the first again, if all was well for longer than that."""
         now = time.monotonic()
-        if now - self._since > self._longest:
+        if now - self._since > max(_WELL_SECONDS, self._seconds):
             self.reset()
         seconds = self._seconds * random.uniform(0.75, 1.0)
         self._seconds = min(self._longest, self._seconds * _GROWTH)

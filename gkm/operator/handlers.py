@@ -63,5 +63,6 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.watching.inactivity_timeout = _SILENCE_SECONDS
     chosen.watching.chunk_size = _PAGE
+    chosen.process.ultimate_exiting_timeout = None  # it would kill all of us, not only itself
     chosen.persistence.finalizer = f"{GROUP}/kopf"
     return chosen

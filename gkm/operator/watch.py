@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_SILENCE = 50.0
 """Seconds. kopf itself opens a watch again after fewer."""
-_SETTLED = 5.0
 _LOOK = 1.0
 _GOODBYE = 3.0
 _SHORTEST = 1.0
@@ -59,8 +58,14 @@ class Life:
         self._asked: dict[str, float] = {}
         watched = (RESOURCES[kind].path("", "", "") for kind in (CACHE, CLUSTER_CACHE))
         self._heard = dict.fromkeys(watched, time.monotonic())
+        self._watches: set[str] = set()
         self._end: Callable[[], object] = lambda: None
         threading.Thread(target=self._main, name="kopf", daemon=True).start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has listed both kinds, and watches them."""
+        return self._watches == self._heard.keys()
 
     def silence(self) -> float:
         """For how many seconds nothing was heard of one of the kinds."""
@@ -118,6 +123,8 @@ class Life:
         self.wait = after(heard.response.headers) or 0.0
         if heard.url.path in self._heard:
             self._heard[heard.url.path] = time.monotonic()
+            if "watch" in heard.url.query and heard.response.ok:
+                self._watches.add(heard.url.path)
 
 
 class Watch:
@@ -152,7 +159,7 @@ class Watch:
 
     async def _follow(self, life: Life) -> None:
         """Wait until a life is over, or no use any more."""
-        begun, settled = time.monotonic(), False
+        settled = False
         while not life.over.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
@@ -161,7 +168,7 @@ class Watch:
             if life.silence() > _LONGEST_SILENCE:
                 _log.warning("kopf has heard nothing for %.0f s", life.silence())
                 return
-            if not settled and self.alive - begun > _SETTLED:
+            if life.settled and not settled:
                 settled = True
                 self._settled()
 

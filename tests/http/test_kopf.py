@@ -137,7 +137,6 @@ class Seen:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.1)
     monkeypatch.setattr("gkm.operator.watch._LOOK", 0.1)
-    monkeypatch.setattr("gkm.operator.watch._SETTLED", 0.5)
 
 
 @asynccontextmanager
