@@ -152,7 +152,8 @@ class Operator:
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("sweep: %r", error)
-                await self._client.rest(pause.next())
+                asked = error.after if isinstance(error, ApiError) else None
+                await self._client.rest(max(pause.next(), asked or 0.0))
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._resync * random.uniform(0.8, 1.2)):

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _ROUNDS = 20
 """More steps than any copy needs in one go: a pass that would go on for ever comes back instead."""
-_LATER = 5.0
+_LATER, _CONFLICT = 5.0, 0.1
 _BUG_PAUSE = 60.0
 
 
@@ -61,7 +61,7 @@ class Controller:
             except NotLeading:
                 pass
             except Outdated:
-                self._queue.add_after(key, 0.1)
+                self._queue.add_after(key, self._soon(key))
             except (Retry, Rejected, aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._later(key, error)
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
@@ -143,6 +143,12 @@ class Controller:
                 await self._applier.post(cache, event)
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _log.warning("%s: event %s was lost: %r", cache.key, event.reason, error)
+
+    def _soon(self, key: CacheKey) -> float:
+        """Seconds until a pass that met with a conflict is made again: soon, if not for ever."""
+        memory, now = self._fleet.memory(key), time.time()
+        since = memory.failing = memory.failing or now
+        return min(_LATER, max(_CONFLICT, now - since))
 
     def _later(self, key: CacheKey, error: Exception) -> None:
         memory, now = self._fleet.memory(key), time.time()

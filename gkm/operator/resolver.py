@@ -41,7 +41,7 @@ class Resolver:
         self._settings = settings
         self._answered = answered
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
-        self._asked: dict[CacheKey, asyncio.Task[None]] = {}
+        self._asked: dict[CacheKey, tuple[Resolve, asyncio.Task[None]]] = {}
         self._turns = defaultdict[str, asyncio.Semaphore](
             partial(asyncio.Semaphore, _OF_ONE_REGISTRY)
         )
@@ -51,10 +51,13 @@ class Resolver:
 
         Raises whatever a bug of ours raised in the asking.
         """
-        if key in self._asked:
+        earlier, running = self._asked.get(key, (None, None))
+        if running is not None:
+            if earlier != question:
+                running.cancel()  # its end is news, and brings us back here
             return False
         task = asyncio.create_task(self._resolve(question, memory))
-        self._asked[key] = task
+        self._asked[key] = question, task
         task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
         for asked in done:

@@ -294,6 +294,54 @@ async def followed(handler: Handler, picture: Picture, seconds: float) -> Inform
     return informer
 
 
+async def test_a_watch_that_something_in_between_cuts_off_goes_on_from_where_it_was() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("resourceVersion", "list"))
+        if "watch" not in request.query:
+            return page("listed")
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        event = {"type": "ADDED", "object": pod("watched", 10 + len(asked))}
+        await reply.write(json.dumps(event).encode() + b"\n")
+        assert request.transport is not None
+        request.transport.abort()
+        return reply
+
+    await followed(handler, Picture(), 4)
+    assert asked[:3] == ["list", "10", "12"]
+    assert asked.count("list") == 1
+
+
+async def test_each_page_of_a_long_list_is_a_sign_of_life() -> None:  # F33
+    pages = 0
+
+    async def handler(_: web.Request) -> web.Response:
+        nonlocal pages
+        pages += 1
+        await asyncio.sleep(0.2)
+        return page(f"pod-{pages}", token="more")
+
+    async with client_of(handler) as client:
+        informer = Informer(client, "Pod", Picture(), resync=600)
+        task = asyncio.create_task(informer.run())
+        await asyncio.sleep(1.1)
+        task.cancel()
+    assert pages > 3
+    assert not informer.synced.is_set()
+    assert time.monotonic() - informer.alive < 0.5
+
+
+async def test_a_deletion_is_believed_only_if_the_answer_says_so() -> None:  # F36
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async with client_of(handler) as client:
+        with pytest.raises(ApiError):
+            await client.delete("Pod", "a", "b", "uid")
+
+
 async def test_a_watch_that_always_ends_badly_is_listed_for_less_and_less_often(  # F42
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

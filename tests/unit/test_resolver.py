@@ -45,6 +45,20 @@ async def test_many_images_of_a_silent_registry_do_not_hold_up_another_registrys
             assert one.resolution is None
 
 
+async def test_a_corrected_image_does_not_wait_for_the_answer_about_the_former(silent: str) -> None:
+    with scripted() as script:
+        reference = script.add(Image([cache_files({"a": b"1"})], labels=LABELS))
+        settings = RegistrySettings(plain_http=frozenset({script.host, silent}))
+        client = Client(Access("http://127.0.0.1:1", ""))  # without Secrets it is not asked
+        again = asyncio.Event()
+        resolver = Resolver(client, settings, lambda _: again.set())
+        await _ask(resolver, "kernels", f"{silent}/k/c:v1")
+        assert (await _ask(resolver, "kernels", reference)).resolution is None
+        await asyncio.wait_for(again.wait(), 5)
+        found = await asyncio.wait_for(_ask(resolver, "kernels", reference), 5)
+        assert isinstance(found.resolution, ImageFacts)
+
+
 async def _ask(resolver: Resolver, name: str, image: str) -> Memory:
     memory = Memory(image=image)
     await resolver.ask(CacheKey(CACHE, "team-a", name), Resolve(image), memory)
