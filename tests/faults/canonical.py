@@ -7,10 +7,12 @@ then still differs between two runs without a fault is masked, too (``differing`
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from gkm.api import names
-from gkm.api.names import CacheKey, copy_id, short_digest
+from gkm.api.names import CacheKey, copy_id, short_digest, waiting_name
+from gkm.core.podnode import node_of
 
 Json = dict[str, Any]
 Leaves = dict[str, Any]
@@ -52,10 +54,10 @@ class Words:
         return self.text(value) if isinstance(value, str) else value
 
     def key(self, kind: str, obj: Json) -> str:
-        """Name an object in canonical words; a random suffix is a star."""
+        """Name an object in canonical words; a random suffix is a star, and the node of a pod."""
         meta = obj["metadata"]
         prefix = meta.get("generateName")
-        name = f"{prefix}*" if prefix else meta["name"]
+        name = f"{prefix}*{node_of(obj.get('spec') or {}, {})}" if prefix else meta["name"]
         return self.text(f"{kind} {meta.get('namespace', '')}/{name}")
 
     def leaves(self, kind: str, obj: Json) -> Leaves:
@@ -64,15 +66,22 @@ class Words:
 
 
 def meanings(
-    caches: Iterable[tuple[CacheKey, str]], spaces: Mapping[str, str], digests: Mapping[str, str]
+    caches: Iterable[tuple[CacheKey, str]],
+    spaces: Mapping[str, str],
+    digests: Mapping[str, str],
+    nodes: Mapping[str, str],
 ) -> dict[str, str]:
-    """Words for digests, namespaces, and the id of every copy that the Caches may have."""
-    words = {**spaces, **digests}
+    """Words for digests, namespaces, nodes (by uid), and for every copy that the Caches may have.
+
+    The waiting name of a pod is the same in every namespace.
+    """
+    words = {**spaces, **digests, **nodes}
     words |= {short_digest(digest): word for digest, word in digests.items()}
     for key, uid in caches:
-        for space, where in spaces.items():
+        words |= {waiting_name(key, uid, n): f"WAITING({key.kind},{nodes[n]})" for n in nodes}
+        for (space, where), (node, on) in product(spaces.items(), {"": "", **nodes}.items()):
             for digest, what in digests.items():
-                words[copy_id(key, uid, space, "", digest)] = f"COPY({where},{what})"
+                words[copy_id(key, uid, space, node, digest)] = f"COPY({where},{on},{what})"
     return words
 
 

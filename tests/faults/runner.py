@@ -22,10 +22,16 @@ class Ended:
     message: str
 
 
-async def run(container: dict[str, Any], volume: Path, scratch: Path) -> Ended:
+async def run(
+    container: dict[str, Any],
+    volume: Path,
+    scratch: Path,
+    at_work: set[asyncio.subprocess.Process],
+) -> Ended:
     """Run the container's arguments with its mount replaced by ``volume``.
 
-    Cancelling it ends the program as a kubelet does, and waits for its end.
+    Cancelling it ends the program as a kubelet does, and waits for its end; while it runs it is in
+    ``at_work``.
     """
     log = scratch.with_suffix(".termination")
     log.touch()
@@ -38,9 +44,11 @@ async def run(container: dict[str, Any], volume: Path, scratch: Path) -> Ended:
         env={**os.environ, **given},
         stderr=asyncio.subprocess.DEVNULL,
     )
+    at_work.add(process)
     try:
         code = await asyncio.wait_for(process.wait(), _LONGEST)
     finally:
+        at_work.discard(process)
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)

@@ -1,0 +1,23 @@
+"""The real agent, with its pace made quicker.
+
+How long a change settles, how far two reports are apart, and how long an entry that goes is kept
+(``reporter``) are shorter: the same reports in the same order, fewer changes in each. An entry may
+so be taken away and made again while a copy is between its claims, which counts as no difference
+(``oracles.NOT_COUNTED``). The probe port is given, because several programs share this machine.
+"""
+
+import os
+import sys
+
+from gkm.agent import app, health, reporter
+from tests.faults.word import at_the_word
+
+
+def _scale() -> None:
+    reporter._SETTLE, reporter._BETWEEN, reporter._REMOVAL = 0.05, 0.1, 0.4
+    health.serve.__defaults__ = (int(os.environ["GKM_PROBE_PORT"]),)
+
+
+if __name__ == "__main__":
+    _scale()
+    sys.exit(at_the_word(app.main))
