@@ -34,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what)
         command.add_argument("--sample", type=int, help="only so many plans of each kind")
         command.add_argument("--seed", type=int, default=1, help="which ones")
-        command.add_argument("--workload", help="only this one")
-        command.add_argument("--storage", help="only this one")
+        command.add_argument("--workload", nargs="+", help="only these")
+        command.add_argument("--storage", nargs="+", help="only these")
         command.set_defaults(run=_sweep, parts=parts)
     replay = commands.add_parser("replay", help="run one plan again")
     replay.add_argument("file", type=Path)
@@ -48,7 +48,7 @@ async def _sweep(arguments: argparse.Namespace) -> list[Run]:
     wanted = [
         case
         for case in CASES
-        if arguments.workload in (None, case[0]) and arguments.storage in (None, case[1])
+        if case[0] in (arguments.workload or case) and case[1] in (arguments.storage or case)
     ]
     async with Sweep(arguments.stacks, FAILURES, arguments.first) as sweep:
         await sweep.measure(wanted)

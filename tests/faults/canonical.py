@@ -19,6 +19,7 @@ Leaves = dict[str, Any]
 """One end state: of each object, each field by its path."""
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _LEFT_OUT = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"}
@@ -42,7 +43,7 @@ class Words:
         """One text in canonical words."""
         for word, meaning in self._words.items():
             text = text.replace(word, meaning)
-        return _TIME.sub("TIME", _UID.sub("UID", text))
+        return _TOKEN.sub("TOKEN", _TIME.sub("TIME", _UID.sub("UID", text)))
 
     def value(self, value: Any) -> Any:
         """Any JSON in canonical words."""
@@ -62,7 +63,10 @@ class Words:
 
     def leaves(self, kind: str, obj: Json) -> Leaves:
         """Every field of an object."""
-        return dict(flat(self.key(kind, obj), self.value(obj)))
+        meta = obj["metadata"]
+        name = f"{meta['generateName']}*" if meta.get("generateName") else meta["name"]
+        named = obj | {"metadata": meta | {"name": name}}
+        return dict(flat(self.key(kind, obj), self.value(named)))
 
 
 def meanings(
