@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     every: dict[str, tuple[str, tuple[str, ...]]]
     every = {name: (part.what, (name,)) for name, part in PARTS.items()}
     every["all"] = ("all of these; of those that are slow a sample", tuple(PARTS))
-    every["measure"] = ("no fault at all", ())
+    every["measure"] = ("no fault at all, then the kinds that are named", ())
     for name, (what, parts) in every.items():
         command = commands.add_parser(name, help=what)
         command.add_argument("--sample", type=int, help="only so many plans of each kind")
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--workload", nargs="+", help="only these")
         command.add_argument("--storage", nargs="+", help="only these")
         command.set_defaults(run=_sweep, parts=parts)
+    commands.choices["measure"].add_argument("parts", nargs="*", help="some of these")
     replay = commands.add_parser("replay", help="run one plan again")
     replay.add_argument("file", type=Path)
     replay.set_defaults(run=_replay)

@@ -28,6 +28,7 @@ _NOT_COMPARED = frozenset(
     {
         names.ANNOTATION_NUDGE,  # whether the real binder needs one is its own race
         names.ANNOTATION_INPUT,  # a hash over the registry's address, which differs between stacks
+        "controller-revision-hash",  # over a DaemonSet's pods, which name the run's own Cache
     }
 )
 

@@ -21,6 +21,8 @@ class Disks:
         """What Kubernetes knows as the path of all volumes."""
         self._own = folder / "disks"
         self._lives: Counter[str] = Counter()
+        self.there: dict[str, str] = {}
+        """Of each node that is there its uid."""
 
     def folder(self, volume: Json) -> Path:
         """The folder of a volume; it need not be there."""

@@ -84,6 +84,7 @@ class Node:
         body["metadata"] |= {"labels": labels}  # type: ignore[operator] # it is a dict
         made = await self._site.client.send("POST", "/api/v1/nodes", body)
         self.uids.append(made["metadata"]["uid"])
+        self._site.disks.there[self.name] = self.uids[-1]
         self.here = True
         self._beat = asyncio.create_task(self._stay())
 
@@ -93,6 +94,7 @@ class Node:
         The pods are cleared away at once, which Kubernetes itself does after a minute.
         """
         self.here = False
+        del self._site.disks.there[self.name]
         await self._stop()
         await self._site.client.send("DELETE", f"/api/v1/nodes/{self.name}")
         for pod in self._site.recorder.all(POD):

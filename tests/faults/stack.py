@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -206,10 +207,17 @@ class Stack:
         await self.seat.operator.start()
         await self.admission.start(self.folder)
         self.tasks.append(asyncio.create_task(self.admission.keep()))
-        async with asyncio.timeout(_START_SECONDS):
-            while not self.up:
-                self.check()
-                await asyncio.sleep(0.1)
+        until = time.monotonic() + _START_SECONDS
+        while not self.up:
+            self.check()
+            if time.monotonic() > until:
+                raise TimeoutError(f"not all programs came up:\n{self._last_words()}")
+            await asyncio.sleep(0.1)
+
+    def _last_words(self) -> str:
+        every = [self.seat.operator, self.admission.program]
+        logs = [program.log for program in every + [node.agent.program for node in self.nodes]]
+        return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in logs)
 
     async def stop(self) -> None:
         """End every program."""

@@ -2,7 +2,7 @@
 
 Looks at the volume at the moment at which such a status is seen, and at that of each serving claim
 as soon as it is bound, on whatever node. A claim that is on its way out by then is left alone: what
-is on its volume is nobody's promise any more.
+is on its volume is nobody's promise any more. So is one of a node that is gone: its disk is, too.
 """
 
 from typing import Any
@@ -43,6 +43,9 @@ class Truth:
     def _look(self, namespace: str, name: str, digest: str) -> None:
         claim = self._recorder.find(CLAIM, namespace, name)
         if claim is None or "deletionTimestamp" in claim["metadata"]:
+            return
+        node = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_NODE_UID)
+        if node and node not in self._disks.there.values():
             return
         volume = self._recorder.find(VOLUME, "", claim["spec"].get("volumeName", ""))
         if volume is None:
