@@ -52,12 +52,12 @@ else
 endif
 
 .PHONY: faults
-faults: deps $(VENV) ## Kill the operator at a sample of its writes, on control planes of their own
+faults: deps $(VENV) ## Kill operator, agents and webhook at a sample of their writes, on control planes of their own
 	$(RUN) python -m tests.cluster build
 	$(PYTEST) tests/faults -s
 
 .PHONY: faults-all
-faults-all: deps $(VENV) ## Kill it at every write, and hold every write of a stale leader (45 minutes)
+faults-all: deps $(VENV) ## Kill each at every write, in every workload; replace leaders unawares (6 hours)
 	$(RUN) python -m tests.cluster build
 	$(RUN) python -m tests.faults all
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 
 import yaml
 
@@ -46,6 +47,8 @@ def kill_control_plane(cluster: Cluster) -> None:
     """SIGKILL the API server and etcd, and start them again; returns when the first is ready."""
     control, sandbox = cluster._control, cluster._sandbox
     sandbox.run("sh", "-c", "kill -9 $(pidof kube-apiserver etcd)")
+    while sandbox.succeeds("pidof", "kube-apiserver", "etcd"):
+        time.sleep(0.05)
     parts = {"etcd": control._etcd(), "kube-apiserver": control._apiserver()}
     for name, flags in parts.items():
         program = [str(components.program(name, cluster.log)), *flags]

@@ -93,11 +93,14 @@ class Proxy:
         self._release.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method not in _WRITES:
-            return await self._stream(request)
-        body = await request.read()
-        # Shielded: a write that the API server has been sent is not unsent by a client that dies.
-        return await asyncio.shield(asyncio.create_task(self._write(request, body)))
+        try:
+            if request.method not in _WRITES:
+                return await self._stream(request)
+            body = await request.read()
+            # Shielded: a write that the API server was sent is not unsent by a client that dies.
+            return await asyncio.shield(asyncio.create_task(self._write(request, body)))
+        except aiohttp.ClientConnectionError:  # the API server itself is away
+            return _reset(request)
 
     async def _write(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         if self._cut:
