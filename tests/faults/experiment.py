@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults import dump, oracles, trees
 from tests.faults.canonical import Leaves, differences, differing
-from tests.faults.plans import Plan
+from tests.faults.plans import OPERATOR, Plan
 from tests.faults.stack import Seat, Stack
 from tests.faults.workloads import WORKLOADS, Workload, clean, nothing_left
 from tests.faults.world import World
@@ -67,6 +67,9 @@ class Reference:
     def judge(self, run: Run) -> None:
         """Add what is different: O1 always, O2 as a note where the plan may make more."""
         run.problems += [f"O1: {line}" for line in differences(self.first.end, run.end, self.mask)]
+        made, most = run.writes.get(OPERATOR, 0), 2 * self.writes[OPERATOR]
+        if run.plan.drill and made > most:
+            run.problems.append(f"B1: {made} writes, {most} at most")
         uneven = oracles.unequal(self.first.made, run.made)
         (run.notes if run.plan.uneven else run.problems).extend(uneven)
 
