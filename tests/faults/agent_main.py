@@ -7,10 +7,8 @@ so be taken away and made again while a copy is between its claims, which counts
 """
 
 import os
-import sys
 
 from gkm.agent import app, health, reporter
-from tests.faults.word import at_the_word
 
 
 def _scale() -> None:
@@ -18,6 +16,7 @@ def _scale() -> None:
     health.serve.__defaults__ = (int(os.environ["GKM_PROBE_PORT"]),)
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    """Run it."""
     _scale()
-    sys.exit(at_the_word(app.main))
+    return app.main(arguments)

@@ -18,11 +18,13 @@ from typing import Any
 from gkm.core.podlayer import checks
 from gkm.core.podnode import node_of
 from gkm.kube.errors import ApiError
-from tests.faults import podstatus, runner, trees
+from tests.faults import podstatus, trees
 from tests.faults.agent import Agent, is_agent
 from tests.faults.disks import Disks
 from tests.faults.podstatus import now, place
+from tests.faults.program import Spawner
 from tests.faults.recorder import CLAIM, POD, VOLUME, Admin, Recorder, Seen, ours
+from tests.faults.runner import Ended, Runner
 from tests.faults.trees import Tree
 
 Json = dict[str, Any]
@@ -39,6 +41,7 @@ class Site:
     recorder: Recorder
     disks: Disks
     scratch: Path
+    extractions: Spawner
     expected: dict[str, str]
     """Of each digest that was pushed: the hash of its tree, extracted in peace."""
     held: str = ""
@@ -67,6 +70,7 @@ class Node:
     """Runs the pods that are its own; ``main``: those, too, that are nobody's."""
 
     def __init__(self, name: str, site: Site, agent: Agent, *, main: bool) -> None:
+        self._runner = Runner(site.extractions)
         self.name, self.agent, self.here = name, agent, False
         self.uids: list[str] = []
         """Of each Node object that it has ever been, in their order."""
@@ -74,7 +78,6 @@ class Node:
         self._beat: asyncio.Task[None] | None = None
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._seen_by: dict[str, tuple[Path, Tree]] = {}
-        self._at_work: set[asyncio.subprocess.Process] = set()
         site.recorder.listeners.append(self._listen)
 
     async def join(self) -> None:
@@ -106,9 +109,7 @@ class Node:
     def kill(self) -> None:
         """Kill every program that runs here, at once."""
         self.agent.program.kill()
-        for process in self._at_work:
-            with suppress(ProcessLookupError):
-                process.kill()
+        self._runner.kill()
 
     async def stop(self) -> None:
         """End everything that runs here; the Node object stays."""
@@ -199,7 +200,7 @@ class Node:
         container, meta = pod["spec"]["containers"][0], pod["metadata"]
         await podstatus.running(self._site.client, pod)
         await self._site.may_extract(meta["namespace"])
-        ended = await runner.run(container, folder, self._site.scratch / meta["uid"], self._at_work)
+        ended = await self._runner.run(container, folder, self._site.scratch / meta["uid"])
         await podstatus.over(self._site.client, pod, ended)
 
     async def _read(self, pod: Json, folder: Path) -> None:
@@ -226,7 +227,7 @@ class Node:
                 self._site.problems.append(f"S1: the tree changed under pod {meta['name']}")
         with suppress(ApiError):
             if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-                await podstatus.over(self._site.client, pod, runner.Ended(143, ""))
+                await podstatus.over(self._site.client, pod, Ended(143, ""))
         await self._confirm(pod)
 
     async def _confirm(self, pod: Json) -> None:

@@ -17,12 +17,10 @@ The probe port is given, because several programs share this machine.
 """
 
 import os
-import sys
 
 from gkm.core import observe, retire, retry, steps
 from gkm.kube import lease
 from gkm.operator import app, certificate
-from tests.faults.word import at_the_word
 
 _SCALE = 10.0
 
@@ -39,6 +37,7 @@ def _scale() -> None:
     app._PROBES = f"http://127.0.0.1:{os.environ['GKM_PROBE_PORT']}/healthz"
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    """Run it."""
     _scale()
-    sys.exit(at_the_word(app.main))
+    return app.main(arguments)

@@ -30,7 +30,7 @@ from tests.faults.agent import Agent
 from tests.faults.disks import Disks
 from tests.faults.images import Image
 from tests.faults.node import Node, Site
-from tests.faults.program import Program
+from tests.faults.program import Program, Spawner
 from tests.faults.provisioner import Provisioner
 from tests.faults.proxy import Proxy
 from tests.faults.recorder import KINDS, Admin, Recorder
@@ -44,6 +44,12 @@ _FIRST_PORT, _PORTS = 18080, 10
 """Of each stack: two for operators, then those of the nodes' agents, then the webhook's."""
 _LEASE = path("Lease", NAMESPACE, "gkm-operator")
 _START_SECONDS = 60.0
+_PROGRAMS = {
+    "operator": "tests.faults.operator_main:main",
+    "agent": "tests.faults.agent_main:main",
+    "webhook": "tests.faults.webhook_main:main",
+    "extract": "gkm.extract.app:extract_main",
+}
 
 
 def say(line: str) -> None:
@@ -88,6 +94,7 @@ class Stack:
     access: Access
     token: str
     tasks: list["asyncio.Task[None]"]
+    spawners: dict[str, Spawner]
     seats: list[Seat] = field(default_factory=list)
     reviving: "asyncio.Task[None] | None" = None
     """The control plane's restart, if it was killed."""
@@ -125,10 +132,8 @@ class Stack:
     async def sit(self) -> Seat:
         """Make room for one more operator; it is not started."""
         count = len(self.seats)
-        operator = Program(
-            *(f"operator-{'ab'[count]}", "tests.faults.operator_main"),
-            self.folder / f"operator-{'ab'[count]}.log",
-        )
+        name = f"operator-{'ab'[count]}"
+        operator = Program(name, self.spawners["operator"], self.folder / f"{name}.log")
         proxy = await listening(self.access, self.folder, operator)
         proxy.strikes = {
             Fault.TERMINATE: operator.terminate,
@@ -230,6 +235,8 @@ class Stack:
         for node in self.nodes:
             await node.stop()
         await self.admission.stop()
+        for spawner in self.spawners.values():
+            await spawner.stop()
 
 
 def first_port(stack: int) -> int:
@@ -271,12 +278,16 @@ async def running(number: int) -> AsyncIterator[Stack]:
 async def _around(
     number: int, cluster: Cluster, folder: Path, made: tuple[Image, Image], client: Admin
 ) -> Stack:
+    spawners = {name: Spawner(program) for name, program in _PROGRAMS.items()}
+    for spawner in spawners.values():
+        await spawner.start()
     access, recorder = from_kubeconfig(cluster.kubeconfig), Recorder(client)
     disks, expected = Disks(folder), {image.digest: image.tree for image in made}
-    site = Site(client, recorder, disks, folder, expected)
+    site = Site(client, recorder, disks, folder, spawners["extract"], expected)
     port = first_port(number)
-    nodes = [await _node(n, site, access, port + 1 + n) for n in range(1, NODES + 1)]
-    program = Program("webhook", "tests.faults.webhook_main", folder / "webhook.log")
+    agents = spawners["agent"]
+    nodes = [await _node(n, site, access, agents, port + 1 + n) for n in range(1, NODES + 1)]
+    program = Program("webhook", spawners["webhook"], folder / "webhook.log")
     proxy = await listening(access, folder, program)
     token = cluster.kubectl("create", "token", "gkm-operator", "-n", NAMESPACE, "--duration=24h")
     tasks = [asyncio.create_task(recorder.run(kind)) for kind in KINDS]
@@ -296,13 +307,13 @@ async def _around(
         access=access,
         token=token.strip(),
         tasks=tasks,
+        spawners=spawners,
     )
 
 
-async def _node(number: int, site: Site, access: Access, port: int) -> Node:
+async def _node(number: int, site: Site, access: Access, agents: Spawner, port: int) -> Node:
     name, first = f"fault-node-{number}", number == 1
-    log = site.scratch / f"agent-{number}.log"
-    program = Program(f"agent-{number}", "tests.faults.agent_main", log, spare=first)
+    program = Program(f"agent-{number}", agents, site.scratch / f"agent-{number}.log")
     proxy = await listening(access, site.scratch, program)
     agent = Agent(name, site.client, program, proxy, site.scratch, port)
     return Node(name, site, agent, main=first)
