@@ -151,7 +151,7 @@ class Bench:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._generation = ""
+        self._generation, self._turn = "", 0
         self._read: Counter[str] = Counter()
 
     async def run(self, plan: Plan, reference: Reference | None = None, act: Act = acting) -> Run:
@@ -173,7 +173,8 @@ class Bench:
         """Names for the run, and where its history begins."""
         if not self._generation:
             self._generation = f"g{next(_generations)}s{self.stack.number}"
-        world = World(self.stack, run.plan.storage, self._generation)
+        self._turn += 1
+        world = World(self.stack, run.plan.storage, self._generation, self._turn)
         mark = len(self.stack.recorder.history)
         await world.begin()
         return world, mark

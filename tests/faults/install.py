@@ -46,8 +46,9 @@ def chart(cluster: Cluster, log: Log) -> None:
 def kill_control_plane(cluster: Cluster) -> None:
     """SIGKILL the API server and etcd, and start them again; returns when the first is ready."""
     control, sandbox = cluster._control, cluster._sandbox
-    sandbox.run("sh", "-c", "kill -9 $(pidof kube-apiserver etcd)")
-    while sandbox.succeeds("pidof", "kube-apiserver", "etcd"):
+    pids = sandbox.run("pidof", "kube-apiserver", "etcd").split()
+    sandbox.run("kill", "-9", *pids)
+    while any(sandbox.has(int(pid)) for pid in pids):  # the last of their threads keeps the ports
         time.sleep(0.05)
     parts = {"etcd": control._etcd(), "kube-apiserver": control._apiserver()}
     for name, flags in parts.items():

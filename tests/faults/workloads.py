@@ -189,10 +189,6 @@ async def _remove_namespace(world: World) -> None:
     await world.edit(CLUSTER_CACHE, {"workloadNamespaces": spaces})
 
 
-async def _without_fourth(world: World) -> None:
-    await world.delete_space(4)
-
-
 async def _namespace_comes(world: World) -> None:
     await world.apply(CLUSTER_CACHE, 1, 4)
     wanted = {world.space(1): explain.EXTRACTED, world.space(4): NO_NAMESPACE}
@@ -268,7 +264,7 @@ WORKLOADS = {
         Workload("create-3", _nothing, _many, _many_serve),
         Workload(
             "namespace-missing",
-            _without_fourth,
+            _nothing,
             _namespace_comes,
             lambda w: serves(w, CLUSTER_CACHE, 1, 4),
         ),
@@ -301,3 +297,4 @@ async def clean(world: World) -> None:
         meta = cache["metadata"]
         if "deletionTimestamp" not in meta:
             await world.remove(path(kind, meta.get("namespace", ""), meta["name"]))
+    await world.remove(path("Namespace", "", world.space(4)))

@@ -34,6 +34,8 @@ class World:
     stack: Stack
     storage: str
     generation: str
+    turn: int
+    """Of the run, among all of its stack."""
     first: dict[str, int] = field(default_factory=dict)
     """Which life of each node was its first in this run."""
 
@@ -61,8 +63,8 @@ class World:
         }
 
     def space(self, number: int) -> str:
-        """A workload namespace; the fourth is not there at first."""
-        return f"space-{number}-{self.generation}"
+        """A workload namespace; the fourth is the run's own, and not there at first."""
+        return f"space-{number}-{self.generation}{f'-{self.turn}' if number == 4 else ''}"
 
     async def begin(self) -> None:
         """Make the first three namespaces; those that are there may stay."""
