@@ -57,7 +57,7 @@ faults: deps $(VENV) ## Kill operator, agents and webhook at a sample of their w
 	$(PYTEST) tests/faults -s
 
 .PHONY: faults-all
-faults-all: deps $(VENV) ## Kill each at every write, in every workload; replace leaders unawares (6 hours)
+faults-all: deps $(VENV) ## Kill each at every write, in every workload; replace leaders unawares (4 hours)
 	$(RUN) python -m tests.cluster build
 	$(RUN) python -m tests.faults all
 

@@ -85,10 +85,10 @@ class Node:
         labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": self.name}
         body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name}}
         body["metadata"] |= {"labels": labels}  # type: ignore[operator] # it is a dict
+        self.here = True  # its first pods come before the answer does
         made = await self._site.client.send("POST", "/api/v1/nodes", body)
         self.uids.append(made["metadata"]["uid"])
         self._site.disks.there[self.name] = self.uids[-1]
-        self.here = True
         self._beat = asyncio.create_task(self._stay())
 
     async def leave(self) -> None:

@@ -9,11 +9,12 @@ from typing import Self, TypeVar
 
 from tests.cluster import cache
 from tests.faults import hold, report
+from tests.faults.building import running
 from tests.faults.drills import DRILLS
 from tests.faults.experiment import Bench, Reference, Run, acting
 from tests.faults.plans import Case, Plan
 from tests.faults.rules import Fault
-from tests.faults.stack import running, say
+from tests.faults.stack import say
 from tests.faults.workloads import WORKLOADS
 
 T = TypeVar("T")
