@@ -52,12 +52,12 @@ else
 endif
 
 .PHONY: faults
-faults: deps $(VENV) ## Kill the operator at a sample of its writes, and let its API server misbehave
+faults: deps $(VENV) ## Kill every program at a sample of its writes, and let the API server misbehave
 	$(RUN) python -m tests.cluster build
 	$(PYTEST) tests/faults -s
 
 .PHONY: faults-all
-faults-all: deps $(VENV) ## Kill it at every write, hold every stale write, let every trouble last (2 hours)
+faults-all: deps $(VENV) ## Kill each at every write, in every workload; replace leaders; let every trouble last (5 hours)
 	$(RUN) python -m tests.cluster build
 	$(RUN) python -m tests.faults all
 	$(PYTEST) tests/faults -s -m slow

@@ -17,7 +17,7 @@ from gkm.kube.access import from_kubeconfig
 from tests.cluster.control import render_kubeconfig
 from tests.e2e.actors import VOLUMES, Actors, eventually, reading
 from tests.e2e.audit import OPERATOR, Ledger, resource
-from tests.faults.process import Operator
+from tests.faults.program import Program, Spawner
 from tests.faults.proxy import Proxy
 from tests.faults.rules import KILLS, Rule
 from tests.stage import NAMESPACE, Stage
@@ -31,7 +31,9 @@ async def proxy(stage: Stage, tmp_path: Path) -> AsyncIterator[Proxy]:
     """In place of the installed operators one that runs here, behind a proxy that can kill it."""
     await asyncio.to_thread(scale, stage, 0)
     access = from_kubeconfig(stage.kubeconfig)
-    operator = Operator("killed", tmp_path / "operator.log", {})
+    spawner = Spawner("tests.faults.operator_main:main")
+    await spawner.start()
+    operator = Program("killed", spawner, tmp_path / "operator.log")
     proxy = Proxy(access.server, access.tls(), tmp_path / "trace.jsonl", operator.kill)
     await proxy.start()
     operator.environment = environment(stage, tmp_path, proxy.port)
@@ -39,7 +41,9 @@ async def proxy(stage: Stage, tmp_path: Path) -> AsyncIterator[Proxy]:
         async with kept(stage, operator, proxy):
             yield proxy
     finally:
-        await operator.stop()
+        operator.terminate()
+        await operator.gone()
+        await spawner.stop()
         await proxy.stop()
         await asyncio.to_thread(scale, stage, 2)
 
@@ -72,7 +76,7 @@ def holder(stage: Stage) -> str:
 
 
 @asynccontextmanager
-async def kept(stage: Stage, operator: Operator, proxy: Proxy) -> AsyncIterator[None]:
+async def kept(stage: Stage, operator: Program, proxy: Proxy) -> AsyncIterator[None]:
     """Start the operator, and again each time that it is killed; its Lease is given back."""
     free = ("patch", "lease", "gkm-operator", "-n", NAMESPACE, "--type=merge", "-p")
 

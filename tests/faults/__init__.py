@@ -1,6 +1,7 @@
-"""Kills the operator at every write that it makes, and holds a stale leader's writes back.
+"""Kills every program at every write that it makes, and lets leaders be replaced unawares.
 
-A real control plane, the real operator with its own least rights, the real extraction program;
-only the node is played (``node``). ``python -m tests.faults`` sweeps and replays, ``test_faults``
-is the sample that continuous integration runs.
+A real control plane; the real operator, agents and webhook with their own least rights, the real
+extraction program; only the nodes are played (``node``). What users do is in ``workloads``, what
+goes wrong in ``parts``. ``python -m tests.faults`` sweeps and replays, ``test_faults`` is the
+sample that continuous integration runs.
 """

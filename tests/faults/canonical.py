@@ -7,16 +7,19 @@ then still differs between two runs without a fault is masked, too (``differing`
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from gkm.api import names
-from gkm.api.names import CacheKey, copy_id, short_digest
+from gkm.api.names import CacheKey, copy_id, short_digest, waiting_name
+from gkm.core.podnode import node_of
 
 Json = dict[str, Any]
 Leaves = dict[str, Any]
 """One end state: of each object, each field by its path."""
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _LEFT_OUT = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"}
@@ -25,6 +28,7 @@ _NOT_COMPARED = frozenset(
     {
         names.ANNOTATION_NUDGE,  # whether the real binder needs one is its own race
         names.ANNOTATION_INPUT,  # a hash over the registry's address, which differs between stacks
+        "controller-revision-hash",  # over a DaemonSet's pods, which name the run's own Cache
     }
 )
 
@@ -40,7 +44,7 @@ class Words:
         """One text in canonical words."""
         for word, meaning in self._words.items():
             text = text.replace(word, meaning)
-        return _TIME.sub("TIME", _UID.sub("UID", text))
+        return _TOKEN.sub("TOKEN", _TIME.sub("TIME", _UID.sub("UID", text)))
 
     def value(self, value: Any) -> Any:
         """Any JSON in canonical words."""
@@ -52,27 +56,37 @@ class Words:
         return self.text(value) if isinstance(value, str) else value
 
     def key(self, kind: str, obj: Json) -> str:
-        """Name an object in canonical words; a random suffix is a star."""
+        """Name an object in canonical words; a random suffix is a star, and the node of a pod."""
         meta = obj["metadata"]
         prefix = meta.get("generateName")
-        name = f"{prefix}*" if prefix else meta["name"]
+        name = f"{prefix}*{node_of(obj.get('spec') or {}, {})}" if prefix else meta["name"]
         return self.text(f"{kind} {meta.get('namespace', '')}/{name}")
 
     def leaves(self, kind: str, obj: Json) -> Leaves:
         """Every field of an object."""
-        return dict(flat(self.key(kind, obj), self.value(obj)))
+        meta = obj["metadata"]
+        name = f"{meta['generateName']}*" if meta.get("generateName") else meta["name"]
+        named = obj | {"metadata": meta | {"name": name}}
+        return dict(flat(self.key(kind, obj), self.value(named)))
 
 
 def meanings(
-    caches: Iterable[tuple[CacheKey, str]], spaces: Mapping[str, str], digests: Mapping[str, str]
+    caches: Iterable[tuple[CacheKey, str]],
+    spaces: Mapping[str, str],
+    digests: Mapping[str, str],
+    nodes: Mapping[str, str],
 ) -> dict[str, str]:
-    """Words for digests, namespaces, and the id of every copy that the Caches may have."""
-    words = {**spaces, **digests}
+    """Words for digests, namespaces, nodes (by uid), and for every copy that the Caches may have.
+
+    The waiting name of a pod is the same in every namespace.
+    """
+    words = {**spaces, **digests, **nodes}
     words |= {short_digest(digest): word for digest, word in digests.items()}
     for key, uid in caches:
-        for space, where in spaces.items():
+        words |= {waiting_name(key, uid, n): f"WAITING({key.kind},{nodes[n]})" for n in nodes}
+        for (space, where), (node, on) in product(spaces.items(), {"": "", **nodes}.items()):
             for digest, what in digests.items():
-                words[copy_id(key, uid, space, "", digest)] = f"COPY({where},{what})"
+                words[copy_id(key, uid, space, node, digest)] = f"COPY({where},{on},{what})"
     return words
 
 

@@ -11,10 +11,15 @@ from gkm.api import names
 from gkm.core import explain
 from gkm.core.objects import SERVING
 from tests.faults.canonical import Words
-from tests.faults.recorder import CLAIM, POD, VOLUME, Seen, is_cache
+from tests.faults.recorder import CLAIM, POD, REPORTS, VOLUME, Seen, is_cache
 
 Json = dict[str, Any]
 _VERBS = {"ADDED": "CREATE", "DELETED": "DELETE"}
+NOT_COUNTED = frozenset(REPORTS)
+"""A report says what is there now. Whether it was taken away and made again while a copy was
+between its claims tells only for how long nobody published the copy."""
+_PRESENT = ("Extracted", "Running", "Outdated")
+"""What an agent calls a claim that pods can mount."""
 _TRACES = ("Traceback (most recent call last)", "bug while")
 
 
@@ -23,7 +28,7 @@ def counts(history: Iterable[Seen], words: Words) -> Counter[str]:
     return Counter(
         f"{_VERBS[seen.event]} {words.key(seen.kind, seen.obj)}"
         for seen in history
-        if seen.event in _VERBS
+        if seen.event in _VERBS and seen.kind not in NOT_COUNTED
     )
 
 
@@ -42,6 +47,8 @@ class Monitor:
     def __init__(self) -> None:
         self.violations: list[str] = []
         self._there: dict[str, Json] = {}
+        self._served: set[tuple[str, str, str]] = set()
+        """Namespace, name and digest of every serving claim that has had a volume of it."""
 
     def take(self, seen: Seen) -> None:
         """Take the next event."""
@@ -52,10 +59,14 @@ class Monitor:
         told = (before or {}).get("status") != seen.obj.get("status")
         if is_cache(seen.kind) and not gone and told:
             self._status_of(seen.obj)
+        if seen.kind in REPORTS and not gone and told:
+            self._report_of(seen.obj)
         if gone:
             self._there.pop(seen.uid, None)
         else:
             self._there[seen.uid] = {**seen.obj, "kind": seen.kind}
+        if seen.kind in (CLAIM, VOLUME) and not gone:
+            self._note_served()
 
     def _delete_of(self, claim: Json) -> None:
         """S4: no serving claim is deleted while a pod that is not finished names it."""
@@ -70,19 +81,55 @@ class Monitor:
                 self.violations.append(f"S4: claim {meta['name']} deleted while pod {name} uses it")
 
     def _status_of(self, cache: Json) -> None:
-        """S10: a namespace is Extracted only while its claim is bound to a volume of the digest."""
+        """S10: a namespace is Extracted only while its claim is bound to a volume of the digest.
+
+        In per-node mode a claim of one of its nodes is.
+        """
         status = cache.get("status") or {}
         for one in status.get("namespaces") or ():
             if one["phase"] != explain.EXTRACTED:
                 continue
-            wrong = self._unserved(one["namespace"], one["claim"], status.get("resolvedDigest", ""))
-            if wrong:
-                self.violations.append(f"S10: {one['namespace']} is called Extracted, but {wrong}")
+            digest = status.get("resolvedDigest", "")
+            claims = self._serving(cache, one["namespace"], one["claim"])
+            wrong = [self._unserved(claim, digest) for claim in claims] or ["there is no claim"]
+            if all(wrong):
+                said = f"{one['namespace']} is called Extracted, but {wrong[0]}"
+                self.violations.append(f"S10: {said}")
 
-    def _unserved(self, namespace: str, name: str, digest: str) -> str:
-        place = (namespace, name)
-        claim = next((c for c in self._of_kind(CLAIM) if _place(c) == place), None)
-        if claim is None or _going(claim):
+    def _report_of(self, report: Json) -> None:
+        """S10: what an agent says is there has been; a claim that just went it may still name.
+
+        A serving claim need not be bound yet: it is made when its volume is full.
+        """
+        for versions in ((report.get("status") or {}).get("caches") or {}).values():
+            for digest, entry in versions.items():
+                for one in entry.get("claims") or ():
+                    known = (one["namespace"], one["claim"], digest) in self._served
+                    if one["phase"] in _PRESENT and not known:
+                        said = f"{report['metadata']['name']} calls {one['claim']} {one['phase']}"
+                        self.violations.append(f"S10: {said}, but it was never served")
+
+    def _note_served(self) -> None:
+        refs = [(v["spec"].get("claimRef") or {}, _digest(v)) for v in self._of_kind(VOLUME)]
+        held = {(ref.get("namespace"), ref.get("name")): digest for ref, digest in refs}
+        for claim in self._of_kind(CLAIM):
+            place = _place(claim)
+            if place in held and _label(claim, names.LABEL_ROLE) == SERVING:
+                self._served.add((*place, held[place]))
+
+    def _serving(self, cache: Json, namespace: str, name: str) -> list[Json]:
+        """The claims that serve a Cache in a namespace, if they are where they should be."""
+        per_node = cache["spec"].get("accessModes") == ["ReadWriteOnce"]
+        return [
+            claim
+            for claim in self._of_kind(CLAIM)
+            if claim["metadata"]["namespace"] == namespace
+            if per_node or claim["metadata"]["name"] == name
+            if _label(claim, names.LABEL_ROLE) == SERVING
+        ]
+
+    def _unserved(self, claim: Json, digest: str) -> str:
+        if _going(claim):
             return "there is no claim"
         if (claim.get("status") or {}).get("phase") != "Bound":
             return "its claim is not bound"
@@ -93,7 +140,7 @@ class Monitor:
         ]
         if not held:
             return "no volume is the claim's"
-        found = (held[0]["metadata"].get("annotations") or {}).get(names.ANNOTATION_DIGEST)
+        found = _digest(held[0])
         return "" if found == digest else f"its volume is of {found}"
 
     def _of_kind(self, kind: str) -> list[Json]:
@@ -117,6 +164,10 @@ def tracebacks(log: str) -> list[str]:
 
 def _going(obj: Json) -> bool:
     return "deletionTimestamp" in obj["metadata"]
+
+
+def _digest(volume: Json) -> str:
+    return str((volume["metadata"].get("annotations") or {}).get(names.ANNOTATION_DIGEST))
 
 
 def _label(obj: Json, name: str) -> str:

@@ -1,5 +1,7 @@
 """A dynamic provisioner of folders for the class ``fault-shared``: makes them, and deletes them.
 
+A claim that says on which node it is to be used gets a volume on that node's disk.
+
 As real ones do, it looks at the volume again before it deletes anything: a volume that was taken
 back in the meantime is not its own any more.
 """
@@ -7,12 +9,12 @@ back in the meantime is not its own any more.
 import asyncio
 import shutil
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from gkm.api import names
 from gkm.kube.client import path
 from gkm.kube.errors import ApiError
+from tests.faults.disks import Disks
 from tests.faults.recorder import CLAIM, VOLUME, Admin, Recorder, Seen
 
 Json = dict[str, Any]
@@ -35,8 +37,8 @@ def storage_class() -> Json:
 class Provisioner:
     """Serves the class on one stack."""
 
-    def __init__(self, client: Admin, recorder: Recorder, folder: Path) -> None:
-        self._client, self._folder = client, folder
+    def __init__(self, client: Admin, recorder: Recorder, disks: Disks) -> None:
+        self._client, self._disks = client, disks
         self._at: dict[str, asyncio.Task[None]] = {}
         self.problems: list[str] = []
         recorder.listeners.append(self._listen)
@@ -63,11 +65,10 @@ class Provisioner:
     async def _make(self, claim: Json) -> None:
         meta, spec = claim["metadata"], claim["spec"]
         name = f"pvc-{meta['uid']}"
-        folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True)
+        node = (meta.get("annotations") or {}).get(names.ANNOTATION_SELECTED_NODE, "")
         reference = {"apiVersion": "v1", "kind": CLAIM}
         reference |= {key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion")}
-        volume = {
+        volume: Json = {
             "apiVersion": "v1",
             "kind": VOLUME,
             "metadata": {"name": name, "annotations": {names.ANNOTATION_PROVISIONER: PROVISIONER}},
@@ -76,10 +77,12 @@ class Provisioner:
                 "accessModes": spec["accessModes"],
                 "persistentVolumeReclaimPolicy": "Delete",
                 "storageClassName": CLASS,
-                "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
+                "hostPath": {"path": str(self._disks.shared / name), "type": "DirectoryOrCreate"},
                 "claimRef": reference,
+                **({"nodeAffinity": _only(node)} if node else {}),
             },
         }
+        self._disks.mounted(volume)
         try:
             await self._client.create(VOLUME, "", volume)
         except ApiError as error:
@@ -90,10 +93,15 @@ class Provisioner:
         volume = await self._client.get(VOLUME, "", name)
         if volume is None or not _given_back(volume):
             return
-        shutil.rmtree(volume["spec"]["hostPath"]["path"], ignore_errors=True)
+        shutil.rmtree(self._disks.folder(volume), ignore_errors=True)
         options = {"preconditions": {"uid": volume["metadata"]["uid"]}}
         with suppress(ApiError):
             await self._client.send("DELETE", path(VOLUME, "", name), options)
+
+
+def _only(node: str) -> Json:
+    host = {"key": names.LABEL_HOSTNAME, "operator": "In", "values": [node]}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [host]}]}}
 
 
 def _wants(claim: Json) -> bool:

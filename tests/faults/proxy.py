@@ -1,6 +1,6 @@
-"""A recording HTTP proxy in front of the API server, for one operator; it makes writes go wrong.
+"""A recording HTTP proxy in front of the API server, for one program; it makes writes go wrong.
 
-Plain HTTP to the operator, TLS to the API server; the operator's own token passes through, so it
+Plain HTTP to the program, TLS to the API server; the program's own token passes through, so it
 keeps its own rights. What goes wrong with single writes is said by ``rules``; what goes wrong with
 requests of any kind for a while, by ``transport``, through which all reads go.
 """
@@ -24,11 +24,14 @@ from tests.faults.transport import Transport
 
 _HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "accept-encoding"})
 _DYING_SECONDS = 0.03
-"""How long the killed operator has to read its last reply."""
+"""How long the killed program has to read its last reply."""
 
 
 class Proxy:
-    """Listens on a loopback port of its own; ``kill`` ends the operator behind it."""
+    """Listens on a loopback port of its own; ``kill`` ends the program behind it.
+
+    ``strikes`` is what else may happen to it, or to others, at a write.
+    """
 
     def __init__(
         self, upstream: str, tls: ssl.SSLContext, trace: Path, kill: Callable[[], None]
@@ -38,12 +41,15 @@ class Proxy:
         self.port = 0
         self.writes: list[Write] = []
         """Of this run, numbered ones only, those that were held or never forwarded included."""
+        self.accepted: list[tuple[float, Write]] = []
+        """Of this run, numbered ones only, and when."""
+        self.strikes: dict[Fault, Callable[[], None]] = {}
         self.last_write = time.monotonic()
         self.led = math.inf
         """When the operator that is behind it now took the Lease; its first pass comes after."""
         self.ended = 0.0
         """When it was killed last."""
-        self.held = asyncio.Event()
+        self.held, self.struck = asyncio.Event(), asyncio.Event()
         self.finished_held = asyncio.Event()
         self.trace = trace
         self._upstream, self._tls, self._kill = upstream, tls, kill
@@ -72,13 +78,14 @@ class Proxy:
     def begin(self, rules: Iterable[Rule] = ()) -> None:
         """Start numbering anew, with these rules."""
         self.rulebook = Rulebook(rules)
-        self.writes = []
+        self.writes, self.accepted = [], []
         self._cut = False
-        self.held, self._release = asyncio.Event(), asyncio.Event()
+        self.held, self.struck = asyncio.Event(), asyncio.Event()
+        self._release = asyncio.Event()
         self.finished_held = asyncio.Event()
 
     def resume(self) -> None:
-        """Let writes through again: the operator that was killed is gone."""
+        """Let writes through again: the program that was killed is gone."""
         self._cut = False
         self.led = math.inf
 
@@ -87,12 +94,15 @@ class Proxy:
         self._release.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        answer = await self.transport.meet(request)
-        if answer is not None:
-            return answer
-        body = await request.read()
-        # Shielded: a write that the API server has been sent is not unsent by a client that dies.
-        return await asyncio.shield(asyncio.create_task(self._write(request, body)))
+        try:
+            answer = await self.transport.meet(request)
+            if answer is not None:
+                return answer
+            body = await request.read()
+            # Shielded: a write that the API server was sent is not unsent by a client that dies.
+            return await asyncio.shield(asyncio.create_task(self._write(request, body)))
+        except aiohttp.ClientConnectionError:  # the API server itself is away
+            return _reset(request)
 
     async def _write(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         if self._cut:
@@ -106,6 +116,8 @@ class Proxy:
     async def _struck(
         self, request: web.BaseRequest, body: bytes, write: Write, rule: Rule | None
     ) -> web.StreamResponse:
+        if rule and rule.fault in self.strikes:
+            return await self._strike(request, body, write, rule.fault)
         match rule.fault if rule else None:
             case Fault.KILL_BEFORE:
                 self._record(write, body, "killed before", 0.0)
@@ -146,6 +158,17 @@ class Proxy:
         finally:
             self.finished_held.set()
 
+    async def _strike(
+        self, request: web.BaseRequest, body: bytes, write: Write, fault: Fault
+    ) -> web.StreamResponse:
+        """Let a write through while something happens to its writer; or kill all after it."""
+        everything = fault is Fault.KILL_EVERYTHING
+        reply = await self._forward(request, body, write) if everything else None
+        self._cut, self.ended = everything, time.monotonic()
+        self.strikes[fault]()
+        self.struck.set()
+        return reply or await self._forward(request, body, write)
+
     def _end(self) -> None:
         self._cut = True
         self.ended = time.monotonic()
@@ -164,6 +187,8 @@ class Proxy:
     def _note(self, write: Write, status: int) -> None:
         if write.number:
             self.last_write = time.monotonic()
+            if status < 400:
+                self.accepted.append((self.last_write, write))
         elif write.resource == "leases" and status < 400:
             self.led = min(self.led, time.monotonic())
 

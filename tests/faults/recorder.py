@@ -1,7 +1,8 @@
 """Watches straight at the API server: the full history of every object that matters, in its order.
 
-Everything that judges a run reads from here, and the node and the workloads learn from here what
-is there. It changes nothing.
+Everything that judges a run reads from here, and the nodes and the workloads learn from here what
+is there. It changes nothing. Where the API server itself is killed, what is missed is told as a
+list tells it.
 """
 
 import asyncio
@@ -11,19 +12,27 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import aiohttp
+
 from gkm.api import names
-from gkm.api.meta import RESOURCES
+from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.kube.client import Client
 from gkm.kube.errors import ApiError
 
 Json = dict[str, Any]
 CLAIM, VOLUME, JOB, POD = "PersistentVolumeClaim", "PersistentVolume", "Job", "Pod"
-_TRIES, _BUSY_SECONDS = 50, 0.2
-KINDS = (CLAIM, VOLUME, JOB, POD, names.CACHE, names.CLUSTER_CACHE)
+_TRIES, _BUSY_SECONDS, _AWAY_SECONDS = 50, 0.2, 0.5
+REPORTS = (CACHE_NODE, CLUSTER_CACHE_NODE)
+KINDS = (CLAIM, VOLUME, JOB, POD, names.CACHE, names.CLUSTER_CACHE, *REPORTS)
 
 
 class Admin(Client):
-    """GKM's own client, with the few calls that only an administrator or a node makes."""
+    """GKM's own client, with the few calls that only an administrator or a node makes.
+
+    While the API server is being killed and started again (``away``) it waits.
+    """
+
+    away = False
 
     async def send(
         self, method: str, where: str, body: Json | None = None, *, patch: bool = False
@@ -31,6 +40,19 @@ class Admin(Client):
         """Send any request; raises ApiError."""
         media = "application/merge-patch+json" if patch else "application/json"
         return await self._send(method, where, body=body, headers={"Content-Type": media})
+
+    async def _send(self, method: str, where: str, **options: Any) -> Json:
+        for _ in range(_TRIES):
+            try:
+                return await super()._send(method, where, **options)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                if not self.away:
+                    raise
+            except ApiError as error:
+                if not (self.away and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+                    raise
+            await asyncio.sleep(_AWAY_SECONDS)
+        raise TimeoutError(f"{method} {where}: the API server does not come back")
 
 
 @dataclass(frozen=True)
@@ -53,13 +75,13 @@ def ours(obj: Json) -> bool:
 
 
 def is_cache(kind: str) -> bool:
-    return kind in RESOURCES
+    return kind in (names.CACHE, names.CLUSTER_CACHE)
 
 
 class Recorder:
     """The history since the start, and what is there now."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Admin) -> None:
         self.history: list[Seen] = []
         self.last_change = time.monotonic()
         """When anything of GKM last changed."""
@@ -83,19 +105,35 @@ class Recorder:
                     if event != "BOOKMARK":
                         self._take(event, kind, obj)
             except ApiError as error:
-                if not (error.status == HTTPStatus.TOO_MANY_REQUESTS or self._new(kind, error)):
+                if not (self._bearable(error) or self._new(kind, error)):
                     raise
-                tries += 1
-                version = "" if error.gone else version
-                await asyncio.sleep(_BUSY_SECONDS)
+                version = "" if error.gone or self._client.away else version
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                if not self._client.away:
+                    raise
+                version = ""
+            tries += 1
+            await asyncio.sleep(_BUSY_SECONDS)
+
+    def _bearable(self, error: ApiError) -> bool:
+        return self._client.away or error.status == HTTPStatus.TOO_MANY_REQUESTS
 
     def _new(self, kind: str, error: ApiError) -> bool:
         return error.gone and all(seen.kind != kind for seen in self.history)
 
     async def _list(self, kind: str) -> str:
         objects, version = await self._client.list(kind)
+        there = self._there[kind]
+        listed = {obj["metadata"]["uid"] for obj in objects}
+        for uid, obj in list(there.items()):
+            if uid not in listed:
+                self._take("DELETED", kind, obj)
         for obj in objects:
-            self._take("ADDED", kind, obj)
+            known = there.get(obj["metadata"]["uid"])
+            if known is None:
+                self._take("ADDED", kind, obj)
+            elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                self._take("MODIFIED", kind, obj)
         self._synced[kind].set()
         return version
 

@@ -15,14 +15,20 @@ UNNUMBERED = frozenset({"leases", "events"})
 
 
 class Fault(StrEnum):
-    """What happens to a write; the operator is killed by SIGKILL."""
+    """What happens to a write, and to its writer, which is killed by SIGKILL."""
 
     KILL_BEFORE = "kill-before"
     """Not forwarded."""
     KILL_AFTER_COMMIT = "kill-after-commit"
     """Forwarded and committed; the reply is lost."""
     KILL_AFTER_REPLY = "kill-after-reply"
-    """Answered; the operator dies before its next write gets through."""
+    """Answered; the writer dies before its next write gets through."""
+    TERMINATE = "terminate"
+    """Forwarded, while its writer is asked to end (SIGTERM)."""
+    KILL_EVERYTHING = "kill-everything"
+    """Forwarded; then all programs of GKM, the API server and etcd are killed."""
+    FREEZE = "freeze"
+    """Forwarded, while its writer is stopped (SIGSTOP)."""
     RESET_BEFORE = "reset-before"
     RESET_AFTER = "reset-after"
     STATUS = "status"

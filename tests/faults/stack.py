@@ -1,43 +1,42 @@
-"""One control plane with everything around it: recorder, node, provisioner, proxies, operators.
+"""One control plane with everything around it: recorder, nodes, provisioner, proxies, programs.
 
-The control plane is real, without scheduler and kube-proxy: the node that is played binds its own
-pods. GKM is installed from its chart, but for the Deployment: the operator is a process here, with
-the rights of the chart's ServiceAccount and no others.
+The control plane is real, without scheduler and kube-proxy: the nodes that are played bind their
+own pods. GKM is installed from its chart, but for the Deployments: operator and webhook are
+processes here, with the rights of the chart's ServiceAccounts and no others. So are the agents, in
+pods of the chart's DaemonSet.
 """
 
 import asyncio
 import json
-import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
-from gkm.kube.access import Access, from_kubeconfig
+from gkm.kube.access import Access
 from gkm.kube.client import path
-from tests.cluster import cluster as clusters
-from tests.cluster import components
 from tests.cluster.cluster import Cluster
 from tests.cluster.control import render_kubeconfig
-from tests.faults import images
+from tests.faults import install
+from tests.faults.admission import Admission
 from tests.faults.images import Image
-from tests.faults.node import Node
-from tests.faults.process import Operator
-from tests.faults.provisioner import Provisioner, storage_class
+from tests.faults.node import Node, Site
+from tests.faults.program import Program, Spawner
+from tests.faults.provisioner import Provisioner
 from tests.faults.proxy import Proxy
-from tests.faults.recorder import KINDS, Admin, Recorder
+from tests.faults.recorder import Admin, Recorder
+from tests.faults.rules import Fault, Rule, Rulebook
 from tests.faults.truth import Truth
-from tests.stage import CHART, NAMESPACE
+from tests.stage import NAMESPACE
 
 Json = dict[str, Any]
-_FIRST_PORT = 18080
+_FIRST_PORT, _PORTS = 18080, 10
+"""Of each stack: two for operators, then those of the nodes' agents, then the webhook's."""
 _LEASE = path("Lease", NAMESPACE, "gkm-operator")
-_NOT_NEEDED = ("kube-scheduler", "kube-proxy")
+_START_SECONDS = 60.0
 
 
 def say(line: str) -> None:
@@ -45,12 +44,23 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+class Numbered(Protocol):
+    """Whose writes (or reviews) are numbered and struck."""
+
+    rulebook: Rulebook
+    last_write: float
+    ended: float
+
+    def begin(self, rules: Iterable[Rule] = ()) -> None:
+        """Start numbering anew, with these rules."""
+
+
 @dataclass
 class Seat:
     """One operator and the proxy that it talks through."""
 
     proxy: Proxy
-    operator: Operator
+    operator: Program
 
 
 @dataclass
@@ -62,37 +72,86 @@ class Stack:
     folder: Path
     client: Admin
     recorder: Recorder
-    node: Node
+    site: Site
+    nodes: list[Node]
+    admission: Admission
     truth: Truth
     provisioner: Provisioner
     images: tuple[Image, Image]
     access: Access
     token: str
     tasks: list["asyncio.Task[None]"]
+    spawners: dict[str, Spawner]
     seats: list[Seat] = field(default_factory=list)
-
-    @property
-    def volumes(self) -> Path:
-        """The folder of all volumes."""
-        return self.folder / "volumes"
+    reviving: "asyncio.Task[None] | None" = None
+    """The control plane's restart, if it was killed."""
+    rest: float = 0.0
+    """Seconds for which an operator that was killed stays away."""
 
     @property
     def seat(self) -> Seat:
         """The first operator's."""
         return self.seats[0]
 
+    @property
+    def victims(self) -> dict[str, Numbered]:
+        """What may be struck, by its name in plans. Of the agents it is the first node's."""
+        agent, gate = self.nodes[0].agent.proxy, self.admission.gate
+        return {"operator": self.seat.proxy, "agent": agent, "webhook": gate}
+
+    @property
+    def present(self) -> list[Node]:
+        """The nodes that are there."""
+        return [node for node in self.nodes if node.here]
+
+    @property
+    def up(self) -> bool:
+        """Whether every program but the operator runs, and has looked around."""
+        agents = all(node.agent.up.is_set() for node in self.present)
+        return agents and self.admission.up.is_set()
+
+    @property
+    def last_write(self) -> float:
+        """When an agent last wrote, or a pod was last shown to the webhook."""
+        every = [node.agent.proxy.last_write for node in self.nodes]
+        return max(*every, self.admission.gate.last_write)
+
     async def sit(self) -> Seat:
         """Make room for one more operator; it is not started."""
         count = len(self.seats)
         name = f"operator-{'ab'[count]}"
-        operator = Operator(name, self.folder / f"{name}.log", {})
-        proxy = Proxy(
-            self.access.server, self.access.tls(), self.folder / f"{name}.jsonl", operator.kill
-        )
-        await proxy.start()
-        operator.environment = self._environment(name, proxy.port, count)
+        operator = Program(name, self.spawners["operator"], self.folder / f"{name}.log")
+        proxy = await listening(self.access, self.folder, operator)
+        proxy.strikes = {
+            Fault.TERMINATE: operator.terminate,
+            Fault.FREEZE: operator.freeze,
+            Fault.KILL_EVERYTHING: self.kill_everything,
+        }
+        operator.environment = self._environment(operator.name, proxy.port, count)
         self.seats.append(Seat(proxy, operator))
         return self.seats[-1]
+
+    async def alone(self) -> None:
+        """Take a second operator away, if there is one."""
+        for seat in self.seats[1:]:
+            await seat.operator.stop()
+            await seat.proxy.stop()
+        del self.seats[1:]
+
+    def kill_everything(self) -> None:
+        """Kill every program of GKM, the API server and etcd; what does not come back by itself
+        is started again."""
+        self.seat.operator.kill()
+        self.admission.program.kill()
+        for node in self.nodes:
+            node.kill()
+        self.client.away = True
+        self.reviving = asyncio.create_task(self._revive())
+
+    async def _revive(self) -> None:
+        await asyncio.to_thread(install.kill_control_plane, self.cluster)
+        await asyncio.sleep(2)  # until the recorder is sure to have listed
+        self.client.away = False
 
     def _environment(self, name: str, port: int, count: int) -> dict[str, str]:
         config = render_kubeconfig("faults", f"http://127.0.0.1:{port}", b"", self.token)
@@ -102,109 +161,81 @@ class Stack:
             "KUBECONFIG": str(kubeconfig),
             "GKM_NAMESPACE": NAMESPACE,
             "GKM_IMAGE": "example.com/gkm:faults",
-            "GKM_HOST_PATH": str(self.volumes),
+            "GKM_HOST_PATH": str(self.site.disks.shared),
             "GKM_REGISTRY": json.dumps({"plainHttp": [self.cluster.registry]}),
-            "GKM_PROBE_PORT": str(_FIRST_PORT + 10 * self.number + count),
+            "GKM_PROBE_PORT": str(first_port(self.number) + count),
         }
 
     async def give_lease_back(self) -> None:
         """Stand in for the fifteen seconds after which a dead leader's Lease may be taken."""
         await self.client.send("PATCH", _LEASE, {"spec": {"holderIdentity": ""}}, patch=True)
 
+    async def holder(self) -> str:
+        """Who holds the Lease."""
+        lease = await self.client.send("GET", _LEASE)
+        return str(lease["spec"].get("holderIdentity") or "")
+
     def check(self) -> None:
         """Raise what ended a part of the harness, if one did."""
         for task in self.tasks:
             if task.done():
                 raise RuntimeError(f"the harness is broken: {task.exception()!r}")
+        if self.reviving is not None and self.reviving.done():
+            self.reviving.result()
 
     def problems(self) -> list[str]:
-        """Take what node and provisioner have to complain of."""
+        """Take what nodes and provisioner have to complain of."""
         found: list[str] = []
-        for part in (self.node, self.truth, self.provisioner):
+        for part in (self.site, self.truth, self.provisioner):
             found += part.problems
             part.problems.clear()
         return found
 
+    async def start(self) -> None:
+        """Bring up nodes, operator and webhook; returns once all have looked around."""
+        for node in self.nodes:
+            await node.join()
+        await self.sit()
+        await self.seat.operator.start()
+        await self.admission.start(self.folder)
+        self.tasks.append(asyncio.create_task(self.admission.keep()))
+        until = time.monotonic() + _START_SECONDS
+        while not self.up:
+            self.check()
+            if time.monotonic() > until:
+                raise TimeoutError(f"not all programs came up:\n{self._last_words()}")
+            await asyncio.sleep(0.1)
 
-@asynccontextmanager
-async def running(number: int) -> AsyncIterator[Stack]:
-    """Start stack ``number``; in the end nothing of it is left."""
-    name = f"gkm-faults-{number}"
-    cluster = await asyncio.to_thread(_fresh, name)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-    try:
-        await asyncio.to_thread(_install, cluster)
-        made = await asyncio.to_thread(images.both, cluster.registry, folder)
-        async with _around(number, cluster, folder, made) as stack:
-            yield stack
-    finally:
-        await asyncio.to_thread(clusters.down, name, say)
-        shutil.rmtree(folder, ignore_errors=True)
+    def _last_words(self) -> str:
+        every = [self.seat.operator, self.admission.program]
+        logs = [program.log for program in every + [node.agent.program for node in self.nodes]]
+        return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in logs)
 
-
-@asynccontextmanager
-async def _around(
-    number: int, cluster: Cluster, folder: Path, made: tuple[Image, Image]
-) -> AsyncIterator[Stack]:
-    access = from_kubeconfig(cluster.kubeconfig)
-    token = cluster.kubectl(
-        "create", "token", "gkm-operator", "-n", NAMESPACE, "--duration=24h"
-    ).strip()
-    async with Admin(access) as client:
-        recorder = Recorder(client)
-        node = Node(client, recorder, folder)
-        node.expected = {image.digest: image.tree for image in made}
-        truth = Truth(recorder, node.expected)
-        provisioner = Provisioner(client, recorder, folder / "volumes")
-        tasks = [asyncio.create_task(recorder.run(kind)) for kind in KINDS]
-        tasks.append(asyncio.create_task(node.run()))
-        await asyncio.wait_for(recorder.synced(), 30)
-        stack = Stack(
-            number=number,
-            cluster=cluster,
-            folder=folder,
-            client=client,
-            recorder=recorder,
-            node=node,
-            truth=truth,
-            provisioner=provisioner,
-            images=made,
-            access=access,
-            token=token,
-            tasks=tasks,
-        )
-        try:
-            await stack.sit()
-            yield stack
-        finally:
-            for seat in stack.seats:
-                await seat.operator.stop()
-                await seat.proxy.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async def stop(self) -> None:
+        """End every program."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for seat in self.seats:
+            await seat.operator.stop()
+            await seat.proxy.stop()
+        for node in self.nodes:
+            await node.stop()
+        await self.admission.stop()
+        for spawner in self.spawners.values():
+            await spawner.stop()
 
 
-def _fresh(name: str) -> Cluster:
-    """A cluster in which nothing of an interrupted run is left."""
-    if Cluster.find(name) is not None:
-        clusters.down(name, say)
-    return Cluster.up(name, 0, say)
+def first_port(stack: int) -> int:
+    """The first of a stack's ports on this machine."""
+    return _FIRST_PORT + _PORTS * stack
 
 
-def _install(cluster: Cluster) -> None:
-    """CRDs and rights from the chart, the storage class; away with what nobody needs."""
-    for name in _NOT_NEEDED:
-        cluster._sandbox.run("sh", "-c", f"kill $(pidof {name})")
-    helm = str(components.program("helm", say))
-    options = ["--include-crds", "--no-hooks", "--kube-version", components.VERSION]
-    command = [helm, "template", "gkm", str(CHART), "--namespace", NAMESPACE, *options]
-    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    documents = [one for one in yaml.safe_load_all(rendered) if one]
-    wanted = [one for one in documents if one["kind"] != "Deployment"]
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    items = [space, storage_class(), *wanted]
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
-    cluster.kubectl("delete", "deployments", "--all", "-n", "local-path-storage")
-    cluster.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=30s")
+async def listening(access: Access, folder: Path, program: Program) -> Proxy:
+    """A proxy for a program; it listens."""
+    trace = folder / f"{program.name}.jsonl"
+    trace.touch()
+    program.log.touch()
+    proxy = Proxy(access.server, access.tls(), trace, program.kill)
+    await proxy.start()
+    return proxy

@@ -9,46 +9,47 @@ from typing import Self, TypeVar
 
 from tests.cluster import cache
 from tests.faults import hold, report
-from tests.faults.experiment import Bench, Reference, Run
+from tests.faults.building import running
+from tests.faults.drills import DRILLS
+from tests.faults.experiment import Bench, Reference, Run, acting
 from tests.faults.plans import Case, Plan
-from tests.faults.stack import running, say
-from tests.faults.workloads import STORAGES, WORKLOADS
+from tests.faults.rules import Fault
+from tests.faults.stack import say
+from tests.faults.workloads import WORKLOADS
 
 T = TypeVar("T")
-CASES: tuple[Case, ...] = tuple((name, storage) for name in WORKLOADS for storage in STORAGES)
+CASES: tuple[Case, ...] = tuple(
+    (workload.name, storage) for workload in WORKLOADS.values() for storage in workload.storages
+)
 
 FAILURES = Path(".faults")
 """Where failing plans are written, with their logs, for ``replay``."""
-HELD = ("create-1", "image-change", "delete-idle")
-"""Workloads in which every kind of write is made once: each may arrive late."""
 
 
 class Sweep:
     """Some stacks, what was measured on them, and every run so far. An async context manager."""
 
-    def __init__(self, stacks: int, failures: Path) -> None:
+    def __init__(self, stacks: int, failures: Path, first: int = 1) -> None:
         self.runs: list[Run] = []
         self.references: dict[Case, Reference] = {}
-        self._stacks, self._failures = stacks, failures
+        self._numbers, self._failures = range(first, first + stacks), failures
         self._benches: list[Bench] = []
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         # The names of the stacks are the machine's: a second sweep waits for the first.
         self._exit.enter_context(cache.locked(cache.root() / "clusters" / ".faults.lock"))
-        stacks = (running(number) for number in range(1, self._stacks + 1))
+        stacks = (running(number) for number in self._numbers)
         started = await asyncio.gather(*map(self._exit.enter_async_context, stacks))
-        for stack in started:
-            await stack.seat.operator.start()
-            self._benches.append(Bench(stack))
+        self._benches += map(Bench, started)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._exit.aclose()
 
     @property
-    def writes(self) -> dict[Case, int]:
-        """How many writes each case makes without a fault."""
+    def writes(self) -> dict[Case, dict[str, int]]:
+        """How many writes each victim makes in each case without a fault."""
         return {case: reference.writes for case, reference in self.references.items()}
 
     async def measure(self, cases: Iterable[Case] = CASES) -> None:
@@ -62,23 +63,33 @@ class Sweep:
 
     async def _measure(self, bench: Bench, case: Case) -> None:
         one, other = [await bench.run(Plan(*case)) for _ in range(2)]
-        if one.problems or other.problems:
-            told = "\n".join(f"{report.told(run)}\n{run.log}" for run in (one, other))
-            raise AssertionError(f"without a fault:\n{told}")
+        bad = [run for run in (one, other) if run.problems]
+        if bad:
+            self._write(bad[0], "reference")
+            raise AssertionError("without a fault:\n" + "\n".join(map(report.told, bad)))
         self.references[case] = found = Reference.of(one, other)
-        say(f"reference {' / '.join(case)}: {found.writes} writes, {one.seconds:.1f} s")
+        made = ", ".join(f"{who} {count}" for who, count in found.writes.items())
+        say(f"reference {' / '.join(case)}: {made}; {one.seconds:.1f} s")
         for path in sorted(found.mask):
             say(f"    masked: {path}")
 
     async def _run(self, bench: Bench, plan: Plan) -> None:
-        runner = hold.run if plan.holds else Bench.run
-        run = await runner(bench, plan, self.references[plan.case])
+        reference = self.references[plan.case]
+        if plan.has(Fault.HOLD, Fault.FREEZE):
+            run = await hold.run(bench, plan, reference)
+        else:
+            run = await bench.run(plan, reference, DRILLS.get(plan.drill, acting))
         self.runs.append(run)
         say(report.told(run))
         if run.problems:
-            name = f"{len(self.runs):04}-{plan.workload}-{plan.variant.replace(' ', '-')}.yaml"
-            plan.save(self._failures / name, run.problems)
-            (self._failures / name).with_suffix(".log").write_text(run.log)
+            self._write(run, f"{len(self.runs):04}")
+
+    def _write(self, run: Run, number: str) -> None:
+        """Write a failing plan down, and what was said while it ran."""
+        plan = run.plan
+        name = f"{number}-{plan.workload}-{plan.variant}.yaml".replace(" ", "-")
+        plan.save(self._failures / name, run.problems)
+        (self._failures / name).with_suffix(".log").write_text(run.log)
 
     async def _spread(self, work: Sequence[T], do: Callable[[Bench, T], Awaitable[None]]) -> None:
         begun, waiting = time.monotonic(), list(reversed(work))

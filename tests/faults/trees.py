@@ -26,7 +26,7 @@ def read(folder: Path) -> Tree:
 
 
 def remains(root: Path) -> list[str]:
-    """What is left below the folder of all volumes, but for the empty folders of GKM's volumes."""
+    """What is left below a folder of volumes, but for the empty folders of GKM's volumes."""
     if not root.is_dir():
         return []
     return sorted(

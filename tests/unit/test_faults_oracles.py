@@ -3,7 +3,7 @@
 from typing import Any
 
 from gkm.api import names
-from gkm.api.names import CacheKey, copy_id
+from gkm.api.names import CacheKey, copy_id, waiting_name
 from tests.faults import oracles
 from tests.faults.canonical import Words, differences, differing, flat, meanings
 from tests.faults.recorder import CLAIM, POD, VOLUME, Seen
@@ -37,7 +37,8 @@ def pod(phase: str) -> Json:
 
 def extracted() -> Json:
     told = {"namespace": "space", "claim": "kernels", "phase": "Extracted"}
-    return {"status": {"resolvedDigest": DIGEST, "namespaces": [told]}}
+    spec = {"accessModes": ["ReadOnlyMany"]}
+    return {"spec": spec, "status": {"resolvedDigest": DIGEST, "namespaces": [told]}}
 
 
 def test_a_claim_may_be_deleted_only_when_every_pod_that_names_it_is_over() -> None:
@@ -74,8 +75,12 @@ def test_what_is_made_again_is_counted_under_one_name() -> None:
 def test_copies_have_the_name_of_what_they_are_and_uids_and_times_none() -> None:
     key = CacheKey(names.CACHE, "space", "kernels")
     name = copy_id(key, UID, "space", "", DIGEST)
-    words = Words(meanings([(key, UID)], {"space": "SPACE"}, {DIGEST: "IMAGE"}))
-    assert words.text(f"kernels-{name} of {DIGEST}") == "kernels-COPY(SPACE,IMAGE) of IMAGE"
+    nodes = {"node-uid": "NODE"}
+    words = Words(meanings([(key, UID)], {"space": "SPACE"}, {DIGEST: "IMAGE"}, nodes))
+    assert words.text(f"kernels-{name} of {DIGEST}") == "kernels-COPY(SPACE,,IMAGE) of IMAGE"
+    name = copy_id(key, UID, "space", "node-uid", DIGEST)
+    assert words.text(f"kernels-{name}") == "kernels-COPY(SPACE,NODE,IMAGE)"
+    assert words.text(waiting_name(key, UID, "node-uid")) == "WAITING(GKMCache,NODE)"
     obj = {"metadata": {"uid": UID, "name": f"pvc-{UID}"}, "at": ["2026-01-01T00:00:00Z"], "n": {}}
     assert words.value(obj) == {"metadata": {"name": "pvc-UID"}, "at": ["TIME"], "n": {}}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import plans
 from tests.faults.plans import Plan
-from tests.faults.rules import Fault, Rule, Rulebook
+from tests.faults.rules import KILLS, Fault, Rule, Rulebook
 
 WRITES = [
     ("PATCH", "gkmcaches", "a", "kernels"),
@@ -45,14 +45,14 @@ def test_two_rules_strike_one_after_the_other() -> None:
 
 def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     rules = (Rule(Fault.KILL_BEFORE, number=3), Rule(Fault.STATUS, verb="POST", nth=2, code=500))
-    plan = Plan("create-1", "provisioned", rules)
+    plan = Plan("create-1", "provisioned", rules, "agent")
     plan.save(tmp_path / "plan.yaml", ["what went wrong"])
     assert Plan.load(tmp_path / "plan.yaml") == plan
 
 
 def test_a_sample_is_spread_evenly_and_always_the_same() -> None:
-    writes = {("create-1", "provisioned"): 30, ("delete-idle", "made by GKM"): 3}
-    every = plans.kills(writes)
+    writes = {("create-1", "provisioned"): {"operator": 30}, ("delete-idle", "x"): {"operator": 3}}
+    every = plans.strikes(writes, *KILLS)
     assert len(every) == 99
     one, again = (plans.sample(every, 12, Random(1)) for _ in range(2))
     assert one == again
