@@ -35,10 +35,11 @@ class Process:
 
 
 class Spawner:
-    """Makes processes of one program, ``module:function``."""
+    """Makes processes of one program, ``module:function``, in this environment and some more."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, more: Mapping[str, str] | None = None) -> None:
         self._program = program
+        self._environment = {**os.environ, **(more or {})}
         self._asked: deque[asyncio.Future[Process]] = deque()
         self._processes: dict[int, Process] = {}
 
@@ -47,6 +48,7 @@ class Spawner:
         self._server = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.faults.forkserver", self._program),
             cwd=ROOT,
+            env=self._environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -14,13 +14,13 @@ from gkm.api import names
 from gkm.core import explain
 from gkm.kube.client import path
 from tests.cluster import cache as kept
-from tests.faults import oracles, stack
-from tests.faults.recorder import CLAIM, JOB, VOLUME, ours
-from tests.faults.stack import Seat, Stack, running, say
-from tests.faults.steady import SteadyNode, SteadyRecorder
+from tests.faults import oracles, recorder
+from tests.faults.building import running
+from tests.faults.recorder import CLAIM, JOB, POD, VOLUME, ours
+from tests.faults.stack import Seat, Stack, say
 from tests.faults.transport import Transport
 from tests.faults.troubles import LIST, Trouble
-from tests.faults.workloads import World
+from tests.faults.world import World
 
 Json = dict[str, Any]
 _LOOK = 0.05
@@ -40,6 +40,22 @@ class Spot(World):
 
     def space(self, number: int) -> str:
         return f"weather-{number}"
+
+    async def pod(self, name: str) -> None:
+        """Start a pod that uses the cache in the first namespace."""
+        volume = {"name": "cache", "persistentVolumeClaim": {"claimName": self.cache}}
+        container = {"name": "main", "image": "example.com/reader:faults"}
+        body = {
+            "apiVersion": "v1",
+            "kind": POD,
+            "metadata": {"name": name, "namespace": self.space(1)},
+            "spec": {"containers": [container], "volumes": [volume]},
+        }
+        await self.stack.client.create(POD, self.space(1), body)
+
+    async def delete_pod(self, name: str) -> None:
+        """Delete a pod; the node confirms it."""
+        await self.stack.client.send("DELETE", path(POD, self.space(1), name))
 
     def serves(self, kind: str = names.CACHE, image: int = 0) -> bool:
         """Whether the Cache is extracted in the first namespace, and says so."""
@@ -76,7 +92,8 @@ class Weather:
 
     def spot(self) -> Spot:
         """Names that nobody used yet."""
-        return Spot(self.stack, "made by GKM", "w", next(_numbers))
+        number = next(_numbers)
+        return Spot(self.stack, "made by GKM", "w", number, number=number)
 
     def peak(self) -> int:
         """The most memory that the operator has had, in MiB."""
@@ -169,13 +186,14 @@ class Weather:
 @asynccontextmanager
 async def weather(number: int, **settings: str) -> AsyncIterator[Weather]:
     """Stack ``number`` with its operator running in real time; ``settings`` go to it."""
-    vars(stack)["Recorder"], vars(stack)["Node"] = SteadyRecorder, SteadyNode
+    vars(recorder)["_TRIES"] = 100_000  # an API server that is away is the weather here
     with kept.locked(kept.root() / "clusters" / f".weather-{number}.lock"):
         async with running(number) as found:
             here = Weather(found)
+            found.client.away = True
             found.seat.operator.environment |= {"GKM_REAL_TIME": "1", **settings}
-            await found.seat.operator.start()
-            await here.spot().spaces()
+            await here.fresh()
+            await here.spot().begin()
             yield here
             if "GKM_KEEP_LOGS" in os.environ:
                 for seat in found.seats:
