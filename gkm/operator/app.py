@@ -55,7 +55,8 @@ def main(_arguments: list[str]) -> int:
     except Rejected as word:
         _log.error("%s", word)
         return 1
-    return 0
+    logging.shutdown()
+    os._exit(0)  # a thread that waits for a registry would hold up the end
 
 
 def _settings() -> Settings:
