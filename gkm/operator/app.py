@@ -55,8 +55,7 @@ def main(_arguments: list[str]) -> int:
     except Rejected as word:
         _log.error("%s", word)
         return 1
-    logging.shutdown()
-    os._exit(0)  # a thread that waits for a registry would hold up the end
+    return 0
 
 
 def _settings() -> Settings:
