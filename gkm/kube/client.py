@@ -36,6 +36,7 @@ _LATE_SECONDS = 10
 """How late the server may be to end a watch."""
 _LONGEST_AFTER = 60.0
 """Seconds that an answer may ask us to wait."""
+_LARGEST = 64 * 1024 * 1024
 _JSON = {"Content-Type": "application/json"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _VERSION = frozenset({"resourceVersion"})
@@ -247,7 +248,7 @@ class Client:
         headers = {**_JSON, **(headers or {})} if data else headers
         async with self._request(method, where, query=query, data=data, headers=headers) as reply:
             await _checked(reply)
-            answer = _parsed(await reply.read())
+            answer = _parsed(await _body(reply))
             self._hear()
             return answer
 
@@ -274,7 +275,7 @@ class Client:
 async def _checked(reply: aiohttp.ClientResponse) -> None:
     if reply.status < 400:
         return
-    text = await reply.text(errors="replace")
+    text = (await _body(reply)).decode(errors="replace")
     try:
         status = json.loads(text)
     except (ValueError, RecursionError):
@@ -300,6 +301,18 @@ def _error(status: Any, wait: float | None = None) -> ApiError:
         str(known.get("message") or ""),
         after=wait,
     )
+
+
+async def _body(reply: aiohttp.ClientResponse) -> bytes:
+    """Read an answer; of what cannot be one, only how it begins."""
+    read = bytearray()
+    async for chunk in reply.content.iter_any():
+        if not read and not chunk.startswith(b"{"):
+            return chunk[:200]
+        read += chunk
+        if len(read) > _LARGEST:
+            raise _unreadable("an answer without an end")
+    return bytes(read)
 
 
 def _parsed(text: bytes) -> Json:
@@ -357,6 +370,8 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     rest = b""
     async for chunk in stream.iter_any():
         *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LARGEST:
+            raise _unreadable("an event without an end")
         for line in whole:
             if line.strip():
                 yield line

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -306,8 +307,17 @@ async def test_a_program_that_stands_still_fails_its_probe(sky: Weather) -> None
 
 
 async def test_who_is_told_to_end_does_so_soon_whatever_the_server_does(sky: Weather) -> None:
-    """F5, F35: in a black hole, while kopf is between two lives."""
+    """F5, F35: in a black hole, while kopf is between two lives and a registry does not answer."""
     first, second = await leader(sky)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        spot = sky.spot()
+        await spot.apply(names.CACHE)
+        await spot.edit(names.CACHE, {"image": f"127.0.0.1:{silent.getsockname()[1]}/any:tag"})
+        await asyncio.sleep(1)
+        await ended(sky, first, second)
+
+
+async def ended(sky: Weather, first: Seat, second: Seat) -> None:
     first.proxy.transport.begin(Trouble(What.BLACK_HOLE))
     first.proxy.transport.cut()
     await asyncio.sleep(2)

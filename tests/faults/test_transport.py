@@ -119,11 +119,12 @@ async def test_the_control_plane_goes_and_comes_back(
             await spot.apply(names.CACHE)
             break
         await asyncio.sleep(0.1)
-    await sky.until("the Cache serves", spot.serves)
-    took = time.monotonic() - begun
+    accepted = time.monotonic() - begun  # a new API server knows no custom kinds for a while
+    took = await sky.until("the Cache serves", spot.serves)
     row = "F19" if program == SERVER else "F21"
-    sky.note(row, f"{program} {signal} for {seconds:.0f} s: a new Cache serves {took:.1f} s after")
-    assert took <= (20 if seconds <= 30 else 60)
+    told = f"a Cache can be made {accepted:.1f} s after, and serves {took:.1f} s after that"
+    sky.note(row, f"{program} {signal} for {seconds:.0f} s: {told}")
+    assert took <= (15 if seconds <= 30 else 60)
 
 
 @SLOW

@@ -70,6 +70,8 @@ class Server:
         """What each watch of Caches is answered with; the last stays open."""
         self.after: bytes | None = None
         """What every watch after those is answered with, at once; None: it stays open."""
+        self.expired = 0
+        """How many times the second page of a list is no longer to be had."""
         self.gone = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -84,7 +86,7 @@ class Server:
             return await (self._silent(request) if verb == "watch" else self._list([]))
         self.asked[verb] += 1
         if verb == "list":
-            return await self._list(self.listed)
+            return await self._page(request)
         if self.watched:
             return await self._silent(request, self.watched.pop(0), stay=not self.watched)
         return await self._silent(request, self.after or b"", stay=self.after is None)
@@ -104,8 +106,17 @@ class Server:
             return {"groups": [_group(name, version) for name, version in groups.items()]}
         return {"resources": [_resource(*one) for one in kinds[where]]}
 
-    async def _list(self, items: list[Json]) -> web.Response:
-        return web.json_response({"metadata": {"resourceVersion": "10"}, "items": items})
+    async def _page(self, request: web.Request) -> web.Response:
+        if not self.expired:
+            return await self._list(self.listed)
+        if "continue" in request.query:
+            self.expired -= 1
+            return web.json_response({"kind": "Status", "code": 410}, status=410)
+        return await self._list(self.listed, "next")
+
+    async def _list(self, items: list[Json], token: str = "") -> web.Response:
+        meta = {"resourceVersion": "10", "continue": token}
+        return web.json_response({"metadata": meta, "items": items})
 
     async def _silent(
         self, request: web.Request, body: bytes = b"", *, stay: bool = True
@@ -199,6 +210,15 @@ async def test_what_kopf_would_ask_for_many_times_a_second_is_asked_for_ever_mor
         await asyncio.sleep(3)
     assert 2 <= server.asked["list"] <= 8
     assert server.asked["watch"] <= 8
+
+
+async def test_a_list_may_expire_between_its_pages() -> None:  # F44
+    server = Server()
+    server.expired = 2
+    server.watched = [event("ADDED", cache("second", 11))]
+    async with watching(server) as (seen, _, _):
+        await until(lambda: "second" in seen.names)
+    assert server.asked["list"] == 5
 
 
 async def test_an_event_of_an_unknown_type_is_ignored() -> None:  # F47

@@ -285,6 +285,29 @@ async def test_what_is_no_object_is_not_taken_for_one(answer: str) -> None:  # F
             await client.get("Pod", "a", "b")
 
 
+@pytest.mark.parametrize("begins", [b"x", b"{"])
+async def test_what_cannot_be_an_answer_is_not_read_to_its_end(  # F36
+    begins: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gkm.kube.client._LARGEST", 1000)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await reply.write(begins * 200)
+                await asyncio.sleep(0.001)
+        return reply
+
+    async with client_of(handler) as client:
+        with pytest.raises(ApiError):
+            await asyncio.wait_for(client.list("Pod"), 2)
+        with pytest.raises(ApiError):
+            async for _ in client.watch("Pod", "1"):
+                pass
+
+
 async def followed(handler: Handler, picture: Picture, seconds: float) -> Informer:
     """Let an informer follow ``handler`` for a while."""
     async with client_of(handler) as client:
