@@ -83,8 +83,8 @@ class Node:
     async def join(self) -> None:
         """Register, and stay ready."""
         labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": self.name}
-        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name}}
-        body["metadata"] |= {"labels": labels}  # type: ignore[operator] # it is a dict
+        meta = {"name": self.name, "labels": labels}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": meta}
         self.here = True  # its first pods come before the answer does
         made = await self._site.client.send("POST", "/api/v1/nodes", body)
         self.uids.append(made["metadata"]["uid"])
