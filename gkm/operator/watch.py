@@ -100,6 +100,7 @@ class Life:
                 registry=registry(self._tell, self._ended, self._access.server, session),
                 settings=settings(),
                 clusterwide=True,
+                identity="gkm",  # type: ignore[arg-type] # else it asks for a user's name: pods have none
                 stop_flag=stop,
             )
 
