@@ -19,7 +19,6 @@ import aiohttp
 
 from gkm.api import names
 from gkm.api.errors import Rejected
-from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
 from gkm.kube.access import Access, find
@@ -41,6 +40,7 @@ from gkm.operator.watch import Watch
 
 _log = logging.getLogger(__name__)
 _WORKERS = 4
+_NO_CRDS = "GKM's CRDs are not installed: helm installs them from crds/"
 _AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
@@ -108,7 +108,6 @@ class Operator:
     async def run(self) -> None:
         """Start every part, open the queue after the first full sweep, stop at a signal."""
         self._heed_signals()
-        await self._require_crds()
         parts = [informer.run() for informer in self._informers]
         parts += [keep("a worker", self._controller.work) for _ in range(_WORKERS)]
         parts += [self._watch.run(), keep("the sweep", self._sweep_for_ever)]
@@ -139,12 +138,6 @@ class Operator:
     def _alive(self) -> float:
         return min(self._watch.alive, *(informer.alive for informer in self._informers))
 
-    async def _require_crds(self) -> None:
-        for kind in (CACHE, CLUSTER_CACHE):
-            name = RESOURCES[kind].crd_name
-            if await self._client.get("CustomResourceDefinition", "", name) is None:
-                raise Rejected("NoCRD", f"{name} is not installed: helm installs it from crds/")
-
     async def _sweep_for_ever(self) -> None:
         """List the Caches, at once, now and again, and when kopf was away: it tells of no gap."""
         for informer in self._informers:
@@ -159,7 +152,8 @@ class Operator:
                 self._all()
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                _log.warning("sweep: %r", error)
+                absent = isinstance(error, ApiError) and error.not_found
+                _log.warning("sweep: %s", _NO_CRDS if absent else repr(error))
                 await self._client.rest(pause.next())
             else:
                 with suppress(TimeoutError):
