@@ -248,7 +248,7 @@ class Client:
         headers = {**_JSON, **(headers or {})} if data else headers
         async with self._request(method, where, query=query, data=data, headers=headers) as reply:
             await _checked(reply)
-            answer = _parsed(await _body(reply))
+            answer = _parsed(await read_body(reply))
             self._hear()
             return answer
 
@@ -275,7 +275,7 @@ class Client:
 async def _checked(reply: aiohttp.ClientResponse) -> None:
     if reply.status < 400:
         return
-    text = (await _body(reply)).decode(errors="replace")
+    text = (await read_body(reply)).decode(errors="replace")
     try:
         status = json.loads(text)
     except (ValueError, RecursionError):
@@ -303,7 +303,7 @@ def _error(status: Any, wait: float | None = None) -> ApiError:
     )
 
 
-async def _body(reply: aiohttp.ClientResponse) -> bytes:
+async def read_body(reply: aiohttp.ClientResponse) -> bytes:
     """Read an answer; of what cannot be one, only how it begins."""
     read = bytearray()
     async for chunk in reply.content.iter_any():

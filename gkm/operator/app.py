@@ -40,6 +40,7 @@ from gkm.operator.watch import Watch
 
 _log = logging.getLogger(__name__)
 _WORKERS = 8
+_NO_CRDS = "GKM's CRDs are not installed: helm installs them from crds/"
 _AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
@@ -151,8 +152,9 @@ class Operator:
                 self._all()
                 self._queue.open()
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                _log.warning("sweep: %r", error)
-                asked = error.after if isinstance(error, ApiError) else None
+                known = error if isinstance(error, ApiError) else None
+                _log.warning("sweep: %s", _NO_CRDS if known and known.not_found else repr(error))
+                asked = known.after if known else None
                 await self._client.rest(max(pause.next(), asked or 0.0))
             else:
                 with suppress(TimeoutError):

@@ -21,7 +21,7 @@ import kopf
 from gkm.api.meta import RESOURCES
 from gkm.api.names import CACHE, CLUSTER_CACHE
 from gkm.kube.access import Access
-from gkm.kube.client import after
+from gkm.kube.client import after, read_body
 from gkm.kube.supervise import Pause, keep
 from gkm.operator.handlers import Observe, registry, settings
 
@@ -40,6 +40,15 @@ Rest = Callable[[float], Awaitable[None]]
 
 class Trouble(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
     """kopf was about to ask again what it has just asked."""
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer of which no more is read than can be one."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            self._body = await read_body(self)
+        return self._body
 
 
 class Life:
@@ -95,11 +104,14 @@ class Life:
         trace.on_request_start.append(self._asks)
         trace.on_request_end.append(self._hears)
         connector = aiohttp.TCPConnector(ssl=self._access.tls())
-        async with aiohttp.ClientSession(connector=connector, trace_configs=[trace]) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, trace_configs=[trace], response_class=_Answer
+        ) as session:
             await kopf.operator(
                 registry=registry(self._tell, self._ended, self._access.server, session),
                 settings=settings(),
                 clusterwide=True,
+                identity="gkm",  # type: ignore[arg-type] # else it asks for a user's name: pods have none
                 stop_flag=stop,
             )
 

@@ -148,6 +148,12 @@ class Seen:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gkm.kube.supervise._FIRST_PAUSE", 0.1)
     monkeypatch.setattr("gkm.operator.watch._LOOK", 0.1)
+    monkeypatch.setattr("getpass.getuser", _nobody)
+
+
+def _nobody() -> str:
+    """As in a pod, whose user has no name."""
+    raise KeyError("getpwuid(): uid not found: 1000")
 
 
 @asynccontextmanager
