@@ -98,6 +98,11 @@ bench-cluster: deps $(KERNELS) ## Measure how long Caches take on a real cluster
 bench-webhook: $(VENV) ## Measure what a review costs: our webhook, kopf's, and one in Go (BENCH_ARGS="--runs 5")
 	$(RUN) python -m tests.bench.webhook $(BENCH_ARGS)
 
+.PHONY: bench-herd
+bench-herd: deps $(VENV) ## Measure whether a bad Cache, registry, namespace or node slows 200 good Caches
+	$(RUN) python -m tests.cluster build
+	$(RUN) python -m tests.bench.herd $(BENCH_ARGS)
+
 .PHONY: fuzz-webhook
 fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
 	$(RUN) python -m tests.reviews 100000
