@@ -7,6 +7,7 @@ that Cache's status and holds up nobody else.
 
 import logging
 import time
+from typing import Any
 
 import aiohttp
 
@@ -16,7 +17,7 @@ from gkm.api.names import CacheKey
 from gkm.core.actions import CheckUse, Create, Inquire, Plan, Read, Resolve, Write
 from gkm.core.objects import EXTRACT
 from gkm.core.plan import plan
-from gkm.core.retry import LONGEST, patience, trouble
+from gkm.core.retry import LONGEST, patience, trouble, waits
 from gkm.core.view import Cache, Settings
 from gkm.kube.errors import ApiError
 from gkm.operator.apply import Applier, NotLeading, Outdated
@@ -26,6 +27,7 @@ from gkm.operator.resolver import Resolver
 from gkm.operator.slots import Slots
 
 _log = logging.getLogger(__name__)
+Json = dict[str, Any]
 
 _ROUNDS = 20
 """More steps than any copy needs in one go: a pass that would go on for ever comes back instead."""
@@ -134,7 +136,10 @@ class Controller:
             return
         if wanted.status == cache.status.dump():
             return
-        await self._applier.write_status(cache, wanted.status)
+        if memory.unsaid is not None and waits(memory.unsaid.again, time.time()):
+            self._queue.add_after(cache.key, memory.unsaid.again - time.time())
+            return
+        await self._write_status(cache, wanted.status, memory)
         for event in wanted.events:
             _log.info("%s: %s: %s", cache.key, event.reason, event.message)
             if not memory.may_tell(time.time()):
@@ -143,6 +148,17 @@ class Controller:
                 await self._applier.post(cache, event)
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _log.warning("%s: event %s was lost: %r", cache.key, event.reason, error)
+
+    async def _write_status(self, cache: Cache, status: Json, memory: Memory) -> None:
+        """Write a status; one that is refused is not tried again with each change of a child."""
+        try:
+            await self._applier.write_status(cache, status)
+        except (Retry, Rejected) as word:
+            after = word.after if isinstance(word, Retry) else None
+            again = Retry(word.reason, word.message, after=after)
+            memory.unsaid = trouble(memory.unsaid, again, time.time())
+            raise
+        memory.unsaid = None
 
     def _soon(self, key: CacheKey) -> float:
         """Seconds until a pass that met with a conflict is made again: soon, if not for ever."""

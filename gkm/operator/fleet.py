@@ -59,6 +59,8 @@ class Memory:
     looked: Looked = field(default_factory=Looked)
     failing: float | None = None
     """Since when (epoch seconds) every pass has failed."""
+    unsaid: Trouble | None = None
+    """Why the status could not be written."""
     uses: dict[str, Use] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Memory:
             self.looked = Looked(time.time(), cache.status.resolved_digest or "")
         if cache.generation != self.generation:
             self.generation, self.failing, self.troubles = cache.generation, None, {}
+            self.unsaid = None
             if cache.spec.image != self.image or isinstance(self.resolution, Trouble):
                 self.image, self.resolution = cache.spec.image, None
 
