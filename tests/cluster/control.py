@@ -175,6 +175,7 @@ class Control:
             "--leader-elect=false",
             "--use-service-account-credentials",
             "--controllers=*,-nodeipam",
+            *("--kube-api-qps=100", "--kube-api-burst=200"),  # 20 a second is for large clusters
             f"--service-account-private-key-file={self.folder / 'service-account.key'}",
             f"--root-ca-file={self.folder / 'certificates' / 'apiserver.crt'}",
         ]
