@@ -253,17 +253,7 @@ async def test_a_finalizer_that_somebody_strips_is_no_hot_loop(sky: Weather) -> 
 async def test_names_that_are_taken_are_left_alone(sky: Weather) -> None:  # F66
     spot = sky.spot()
     client, space = sky.stack.client, spot.space(1)
-    body = {
-        "apiVersion": "v1",
-        "kind": CLAIM,
-        "metadata": {"name": spot.cache, "namespace": space},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }
-    made = await client.create(CLAIM, space, body)
+    made = await spot.strangers_claim()
     await spot.apply(names.CACHE)
 
     def told() -> bool:

@@ -270,17 +270,7 @@ async def test_a_claim_that_a_stranger_made_anew_unseen_is_not_ours(sky: Weather
         "the claim is gone",
         lambda: sky.stack.recorder.find(CLAIM, space, spot.cache) is None,
     )
-    body = {
-        "apiVersion": "v1",
-        "kind": CLAIM,
-        "metadata": {"name": spot.cache, "namespace": space},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }
-    made = await client.create(CLAIM, space, body)
+    made = await spot.strangers_claim()
     sky.transport.end()
     sky.transport.cut()
     took = await sky.until("the status is true again", lambda: not spot.serves())

@@ -41,6 +41,14 @@ class Spot(World):
     def space(self, number: int) -> str:
         return f"weather-{number}"
 
+    async def strangers_claim(self) -> Json:
+        """Let somebody else make a claim of the Cache's name; as it was made."""
+        spec: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        spec["resources"] = {"requests": {"storage": "1Gi"}}
+        meta = {"name": self.cache, "namespace": self.space(1)}
+        body = {"apiVersion": "v1", "kind": CLAIM, "metadata": meta, "spec": spec}
+        return await self.stack.client.create(CLAIM, self.space(1), body)
+
     async def pod(self, name: str) -> None:
         """Start a pod that uses the cache in the first namespace."""
         volume = {"name": "cache", "persistentVolumeClaim": {"claimName": self.cache}}
