@@ -35,6 +35,16 @@ def noted(earlier: Use | None, pods: Iterable[Json], claim: str, now: float) -> 
     return Use((), now, now if free is None else free, 0, finished)
 
 
+def slim(pod: Json) -> Json:
+    """What ``noted`` reads of a pod (API JSON): users may make them large."""
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    key = "persistentVolumeClaim"
+    kept = [{key: volume[key]} for volume in volumes if key in volume]
+    status = {"phase": (pod.get("status") or {}).get("phase")}
+    name = {"name": pod["metadata"]["name"]}
+    return {"metadata": name, "spec": {"volumes": kept}, "status": status}
+
+
 def next_list(use: Use, *, seen: bool) -> float:
     """Time of the next list: five seconds on, growing to a minute while pods stay.
 

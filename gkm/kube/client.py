@@ -125,10 +125,15 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def rest(self, seconds: float) -> None:
-        """Sleep; if the server answers nobody, only until it answers somebody again."""
+    async def rest(self, seconds: float, asked: float = 0.0) -> None:
+        """Sleep; if the server answers nobody, only until it answers somebody again.
+
+        ``asked``: the seconds that the server asked for; they are slept in any case.
+        """
+        await asyncio.sleep(asked)
+        seconds -= asked
         if time.monotonic() - self._heard < _AWAY_SECONDS:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(max(0.0, seconds))
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -226,6 +231,7 @@ class Client:
             yield BOOKMARK, {"metadata": {"resourceVersion": version}}
             try:
                 async for line in _lines(reply.content):
+                    self._hear()
                     event = _event(line, scope)
                     if event is not None:
                         yield event

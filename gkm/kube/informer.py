@@ -98,7 +98,7 @@ class Informer:
                 seconds = max(pause.next(), asked or 0.0)
                 _log.warning("watch of %s: %r; again in %.1f s", self.kind, error, seconds)
                 self.alive = time.monotonic()
-                await self._client.rest(seconds)
+                await self._client.rest(seconds, asked or 0.0)
 
     async def _list(self) -> str:
         objects, version = await self._client.list(self.kind, self._scope, self._read)

@@ -19,10 +19,11 @@ import aiohttp
 
 from gkm.api import names
 from gkm.api.errors import Rejected
+from gkm.api.meta import CACHE_NODE, CLUSTER_CACHE_NODE
 from gkm.api.names import CACHE, CLUSTER_CACHE, CacheKey
 from gkm.core.view import Settings
 from gkm.kube.access import Access, find
-from gkm.kube.client import Client, Scope
+from gkm.kube.client import EVERYTHING, Client, Scope
 from gkm.kube.errors import ApiError
 from gkm.kube.informer import Informer
 from gkm.kube.lease import Lease
@@ -42,6 +43,8 @@ _log = logging.getLogger(__name__)
 _WORKERS = 8
 _NO_CRDS = "GKM's CRDs are not installed: helm installs them from crds/"
 _AGENT_LABELS = "app.kubernetes.io/name=gkm,app.kubernetes.io/component=agent"
+_REPORTS = dict.fromkeys((CACHE_NODE, CLUSTER_CACHE_NODE), Scope(page=50))
+"""Each may be large: a page of them must stay far below what the client reads of an answer."""
 _OURS = Scope(labels=f"{names.MANAGED_BY}={names.MANAGER}")
 
 
@@ -89,7 +92,9 @@ class Operator:
         place = (settings.namespace, "gkm-operator")
         self._lease = Lease(client, *place, self._identity, on_lead=self._lead)
         follow = partial(Informer, client, receiver=self._fleet, resync=resync)
-        self._informers = [follow(kind) for kind in SURROUNDINGS]
+        self._informers = [
+            follow(kind, scope=_REPORTS.get(kind, EVERYTHING)) for kind in SURROUNDINGS
+        ]
         self._informers += [follow(kind, scope=_OURS) for kind in CHILDREN]
         agents = FiledAs(AGENT_POD, self._fleet)
         ours = Scope(settings.namespace, labels=_AGENT_LABELS)
@@ -155,7 +160,7 @@ class Operator:
                 known = error if isinstance(error, ApiError) else None
                 _log.warning("sweep: %s", _NO_CRDS if known and known.not_found else repr(error))
                 asked = known.after if known else None
-                await self._client.rest(max(pause.next(), asked or 0.0))
+                await self._client.rest(pause.next(), asked or 0.0)
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._resync * random.uniform(0.8, 1.2)):

@@ -36,6 +36,8 @@ from gkm.operator.fleet import Fleet, Memory
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
+_PODS = 30
+"""Pods that are read at a time."""
 
 
 class NotLeading(Exception):  # noqa: N818 - no failure: the other replica does it
@@ -189,7 +191,8 @@ class Applier:
         await self._patch(VOLUME, "", action.volume, publish.reservation(volume, action))
 
     async def _check_use(self, action: CheckUse, memory: Memory) -> None:
-        pods, _ = await self._client.list("Pod", Scope(action.namespace))
+        whole = Scope(action.namespace, slim=retire.slim, page=_PODS)
+        pods, _ = await self._client.list("Pod", whole)
         for look in action.looks:
             earlier = memory.uses.get(look.uid)
             memory.uses[look.uid] = retire.noted(earlier, pods, look.claim, time.time())

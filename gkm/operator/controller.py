@@ -77,9 +77,8 @@ class Controller:
 
     async def _reconcile(self, key: CacheKey) -> None:
         self._applier.gate()
-        memory = self._fleet.memory(key)
         for _ in range(_ROUNDS):
-            view = self._fleet.view(key)
+            view, memory = self._fleet.view(key), self._fleet.memory(key)
             wanted = plan(view, self._settings, time.time())
             memory.note_leaving(wanted.leaving, time.time())
             begun = _begun(wanted)
@@ -135,6 +134,7 @@ class Controller:
         if cache is None or wanted.status is None:
             return
         if wanted.status == cache.status.dump():
+            memory.unsaid = None
             return
         if memory.unsaid is not None and waits(memory.unsaid.again, time.time()):
             self._queue.add_after(cache.key, memory.unsaid.again - time.time())

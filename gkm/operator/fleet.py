@@ -109,7 +109,7 @@ class Fleet:
         self._by_name: dict[str, set[CacheKey]] = {}
         self._around = Surroundings()
         self._slots = slots
-        self._gone: dict[str, None] = {}
+        self._gone: dict[str, str] = {}
         self._memory: dict[CacheKey, Memory] = {}
 
     def replace(self, kind: str, objects: list[Json], version: str) -> None:
@@ -121,7 +121,7 @@ class Fleet:
         known = list(self._items[kind].items())
         for uid, item in known:
             if uid not in listed and not newer(item.version, version):
-                self._forget(kind, uid)
+                self._forget(kind, uid, version)
         for obj in objects:
             self.observe(kind, "MODIFIED", obj)
 
@@ -129,17 +129,17 @@ class Fleet:
         """Take one change: ADDED, MODIFIED, DELETED."""
         meta = obj["metadata"]
         if event == "DELETED":
-            self._forget(kind, meta["uid"])
+            self._forget(kind, meta["uid"], meta.get("resourceVersion", ""))
             return
         old = self._items[kind].get(meta["uid"])
-        if meta["uid"] in self._gone:
+        if self._is_late(meta):
             return
         new = parsed(_PARSERS[kind], kind, obj)
         if new is None:
             self._drop(kind, meta["uid"])
             return
         if _over(new):
-            self._forget(kind, meta["uid"])
+            self._forget(kind, meta["uid"], "")
             return
         if old is not None and not newer(new.version, old.version):
             return
@@ -196,8 +196,6 @@ class Fleet:
         """Drop the memory of a Cache of which nothing is left."""
         if key not in self._caches and not self._children.get(key):
             self._memory.pop(key, None)
-            self._children.pop(key, None)
-            self._by_name.get(key.name, set()).discard(key)
 
     def _shadowed(self, key: CacheKey) -> frozenset[str]:
         if key.kind == CACHE:
@@ -238,9 +236,20 @@ class Fleet:
         else:
             self._children.setdefault(new.key, {})[new.uid] = new
 
-    def _forget(self, kind: str, uid: str) -> None:
-        """Drop what is deleted. Late news must not bring it back, so its uid is kept a while."""
-        self._gone[uid] = None
+    def _is_late(self, meta: Json) -> bool:
+        """Whether this is older than what took the object away.
+
+        What left a watch's selector, because somebody took its labels off, may come back to it.
+        """
+        gone = self._gone.get(meta["uid"])
+        return gone is not None and not (gone and newer(meta["resourceVersion"], gone))
+
+    def _forget(self, kind: str, uid: str, version: str) -> None:
+        """Drop what is gone since ``version``; empty: what is deleted for good.
+
+        Late news must not bring it back, so that is kept a while.
+        """
+        self._gone[uid] = version
         if len(self._gone) > _REMEMBERED_DELETIONS:
             self._gone.pop(next(iter(self._gone)))
         self._drop(kind, uid)
@@ -256,7 +265,19 @@ class Fleet:
             self._around.drop(old)
         else:
             self._children[old.key].pop(uid, None)
+        if not isinstance(old, Thing):
+            self._tidy(old.key)
         self._announce(old, None)
+
+    def _tidy(self, key: CacheKey) -> None:
+        """Keep no place for a Cache of which nothing is left."""
+        if key in self._caches or self._children.get(key):
+            return
+        self._children.pop(key, None)
+        keys = self._by_name.get(key.name, set())
+        keys.discard(key)
+        if not keys:
+            self._by_name.pop(key.name, None)
 
     def _announce(self, old: Item | None, new: Item | None) -> None:
         item = new or old

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
@@ -26,6 +27,7 @@ from gkm.operator.logins import keychain
 
 _log = logging.getLogger(__name__)
 _THREADS, _OF_ONE_REGISTRY = 16, 4
+_BUG_PAUSE = 60.0
 _PATIENCE = 1.0
 """An answer that comes sooner is acted on in the same pass, without a status write in between.
 Only the pass that asks waits: those that wait are not there for other Caches."""
@@ -47,10 +49,7 @@ class Resolver:
         )
 
     async def ask(self, key: CacheKey, question: Resolve, memory: Memory) -> bool:
-        """Ask what an image is; True if the answer is there already, else it comes later.
-
-        Raises whatever a bug of ours raised in the asking.
-        """
+        """Ask what an image is; True if the answer is there already, else it comes later."""
         earlier, running = self._asked.get(key, (None, None))
         if running is not None:
             if earlier != question:
@@ -60,15 +59,10 @@ class Resolver:
         self._asked[key] = question, task
         task.add_done_callback(partial(self._done, key))
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
-        for asked in done:
-            if not asked.cancelled():
-                asked.result()
         return bool(done)
 
-    def _done(self, key: CacheKey, task: asyncio.Task[None]) -> None:
+    def _done(self, key: CacheKey, _: asyncio.Task[None]) -> None:
         self._asked.pop(key, None)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("bug while resolving for %s", key, exc_info=task.exception())
         self._answered(key)
 
     async def _resolve(self, question: Resolve, memory: Memory) -> None:
@@ -78,6 +72,9 @@ class Resolver:
         except (Retry, Rejected) as word:
             old = memory.resolution if isinstance(memory.resolution, Trouble) else None
             answer = trouble(old, word, time.time())
+        except Exception as bug:  # noqa: BLE001 - whatever it was, it is tried again at leisure
+            _log.exception("bug while looking up %s", question.image)
+            answer = trouble(None, Retry("InternalError", repr(bug), after=_BUG_PAUSE), time.time())
         if memory.image == question.image:
             memory.resolution, memory.looked = answer, Looked(time.time(), question.pinned)
 
@@ -90,8 +87,19 @@ class Resolver:
             said = "the Secrets of spec.imagePullSecrets cannot be read"
             raise Retry(UNAVAILABLE, f"{said}: {error!r}") from error
         registry = Registry(self._settings, logins)
-        loop = asyncio.get_running_loop()
-        async with self._turns[Reference.parse(question.image).registry]:
-            facts = await loop.run_in_executor(self._pool, registry.resolve, question.image)
+        facts = await self._in_turn(registry, question.image)
         required(facts.labels)
         return facts
+
+    async def _in_turn(self, registry: Registry, image: str) -> ImageFacts:
+        """Ask in a thread; the turn is over when the thread is, whoever still waits for it."""
+        turn, loop = self._turns[Reference.parse(image).registry], asyncio.get_running_loop()
+
+        def over(_: object) -> None:
+            with suppress(RuntimeError):  # the program ended first
+                loop.call_soon_threadsafe(turn.release)
+
+        await turn.acquire()
+        asked = self._pool.submit(registry.resolve, image)
+        asked.add_done_callback(over)
+        return await asyncio.wrap_future(asked)

@@ -34,8 +34,8 @@ _GOODBYE = 3.0
 _SHORTEST = 1.0
 
 
-Rest = Callable[[float], Awaitable[None]]
-"""Sleeps for so many seconds, or until there is a reason to go on."""
+Rest = Callable[[float, float], Awaitable[None]]
+"""Sleeps for so many seconds, or until there is a reason to go on, but for so many in any case."""
 
 
 class Trouble(Exception):  # noqa: N818 - what it is, not that it is an error, is the point
@@ -167,7 +167,7 @@ class Watch:
             seconds = max(pause.next(), life.wait)
             _log.warning("kopf is started again in %.1f s", seconds)
             self.alive = time.monotonic()
-            await self._rest(seconds)
+            await self._rest(seconds, life.wait)
 
     async def _follow(self, life: Life) -> None:
         """Wait until a life is over, or no use any more."""

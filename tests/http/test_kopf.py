@@ -129,6 +129,10 @@ class Server:
         return reply
 
 
+async def _rest(seconds: float, _: float) -> None:
+    await asyncio.sleep(seconds)
+
+
 class Seen:
     """What the watch told, in the main thread's loop."""
 
@@ -162,7 +166,7 @@ async def watching(server: Server) -> AsyncIterator[tuple[Seen, Watch, Plain]]:
     app.router.add_route("*", "/{any:.*}", server.handle)
     async with TestServer(app, shutdown_timeout=0.1) as there:
         access = Plain(str(there.make_url("")).rstrip("/"), "", None, "token")
-        watch = Watch(access, asyncio.sleep, seen.observe, seen.settle)
+        watch = Watch(access, _rest, seen.observe, seen.settle)
         task = asyncio.create_task(watch.run())
         try:
             yield seen, watch, access

@@ -72,9 +72,33 @@ def test_older_news_is_ignored(on: Listening) -> None:
 
 def test_late_news_does_not_bring_back_what_is_gone(on: Listening) -> None:
     on.observe("PersistentVolumeClaim", "ADDED", claim(1))
-    assert on.observe("PersistentVolumeClaim", "DELETED", claim(2)) == [KEY]
+    assert on.observe("PersistentVolumeClaim", "DELETED", claim(4)) == [KEY]
     assert on.observe("PersistentVolumeClaim", "MODIFIED", claim(3)) == []
     assert on.fleet.view(KEY).claims == ()
+
+
+def test_what_lost_its_labels_is_back_when_it_has_them_again(on: Listening) -> None:
+    on.observe("PersistentVolumeClaim", "ADDED", claim(1))
+    on.observe("PersistentVolumeClaim", "DELETED", claim(2))
+    assert on.observe("PersistentVolumeClaim", "ADDED", claim(3)) == [KEY]
+    assert len(on.fleet.view(KEY).claims) == 1
+    on.fleet.replace("PersistentVolumeClaim", [], "4")
+    on.fleet.replace("PersistentVolumeClaim", [claim(5)], "6")
+    assert len(on.fleet.view(KEY).claims) == 1
+
+
+def test_what_was_deleted_by_us_never_comes_back(on: Listening) -> None:
+    on.observe("PersistentVolumeClaim", "ADDED", claim(1))
+    on.observe("PersistentVolumeClaim", "DELETED", {"metadata": {"uid": "c1"}})
+    assert on.observe("PersistentVolumeClaim", "MODIFIED", claim(9)) == []
+
+
+def test_nothing_is_kept_of_a_cache_of_which_nothing_is_left(on: Listening) -> None:
+    on.observe(CACHE, "ADDED", cache(1))
+    on.observe("PersistentVolumeClaim", "ADDED", claim(2))
+    on.observe("PersistentVolumeClaim", "DELETED", claim(3))
+    on.observe(CACHE, "DELETED", cache(4))
+    assert (on.fleet._children, on.fleet._by_name, on.fleet._memory) == ({}, {}, {})
 
 
 def test_what_a_complete_list_does_not_name_is_gone(on: Listening) -> None:

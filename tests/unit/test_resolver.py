@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gkm.api.names import CACHE, CacheKey
 from gkm.core.actions import Resolve
 from gkm.core.image import ImageFacts
+from gkm.core.view import Trouble
 from gkm.kube.access import Access
 from gkm.kube.client import Client
 from gkm.oci.settings import RegistrySettings
@@ -63,3 +65,30 @@ async def _ask(resolver: Resolver, name: str, image: str) -> Memory:
     memory = Memory(image=image)
     await resolver.ask(CacheKey(CACHE, "team-a", name), Resolve(image), memory)
     return memory
+
+
+async def test_a_bug_in_the_asking_is_told_and_tried_again_at_leisure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def bug(*_: object) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr("gkm.operator.resolver.keychain", bug)
+    resolver = Resolver(Client(Access("", "")), RegistrySettings(), lambda _: None)
+    found = (await _ask(resolver, "kernels", "r.test/k/c:v1")).resolution
+    assert isinstance(found, Trouble)
+    assert found.reason == "InternalError"
+    assert found.again > time.time() + 30
+
+
+async def test_a_turn_is_over_when_its_thread_is_though_nobody_waits_any_more(silent: str) -> None:
+    settings = RegistrySettings(plain_http=frozenset({silent}))
+    resolver = Resolver(Client(Access("", "")), settings, lambda _: None)
+    for number in range(6):
+        task = asyncio.create_task(_ask(resolver, f"kernels-{number}", f"{silent}/k/c:v1"))
+        await asyncio.sleep(0.05)
+        for _, asked in list(resolver._asked.values()):
+            asked.cancel()
+        await task
+    assert resolver._pool._work_queue.qsize() == 0
+    assert len(resolver._pool._threads) == 4
