@@ -13,14 +13,13 @@ import yaml
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.control import render_kubeconfig
-from tests.faults.agent import answers
+from tests.faults.agent import ready
 from tests.faults.gate import Gate
 from tests.faults.program import Program
 from tests.faults.proxy import Proxy
 from tests.stage import NAMESPACE
 
 _SERVICE = "gkm-webhook"
-_LOOK_SECONDS = 0.05
 
 
 class Admission:
@@ -69,13 +68,8 @@ class Admission:
 
     async def _listening(self) -> None:
         """Wait until it answers: it has no certificate before the operator has made one."""
-        while not await answers(f"https://127.0.0.1:{self._port}/readyz"):
-            if self.program.exit_code is not None and not self.program.killed.is_set():
-                raise RuntimeError(f"the webhook ended by itself: {self.program.exit_code}")
-            if self.program.killed.is_set():
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
-        self.up.set()
+        if await ready(self.program, f"https://127.0.0.1:{self._port}/readyz"):
+            self.up.set()
 
     def _lead(self) -> None:
         where = ["get", "service", _SERVICE, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]

@@ -91,13 +91,19 @@ class Agent:
         self._kubeconfig.write_text(yaml.safe_dump(config))
 
     async def _reported(self) -> None:
-        while not await answers(f"http://127.0.0.1:{self._port}/readyz"):
-            if self.program.exit_code is not None and not self.program.killed.is_set():
-                raise RuntimeError(f"the agent ended by itself: {self.program.exit_code}")
-            if self.program.killed.is_set():
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
-        self.up.set()
+        if await ready(self.program, f"http://127.0.0.1:{self._port}/readyz"):
+            self.up.set()
+
+
+async def ready(program: Program, url: str) -> bool:
+    """Wait until a program's probe is answered well; False if it is killed before."""
+    while not await answers(url):
+        if program.killed.is_set():
+            return False
+        if program.exit_code is not None:
+            raise RuntimeError(f"{program.name} ended by itself: {program.exit_code}")
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True
 
 
 async def answers(url: str) -> bool:
