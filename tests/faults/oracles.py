@@ -81,19 +81,20 @@ class Monitor:
                 self.violations.append(f"S4: claim {meta['name']} deleted while pod {name} uses it")
 
     def _status_of(self, cache: Json) -> None:
-        """S10: a namespace is Extracted only while its claim is bound to a volume of the digest.
+        """S10: pods of a namespace are served only while its claim is bound to a volume of the
+        digest, and so called.
 
         In per-node mode a claim of one of its nodes is.
         """
         status = cache.get("status") or {}
         for one in status.get("namespaces") or ():
-            if one["phase"] != explain.EXTRACTED:
+            if one["phase"] not in (explain.EXTRACTED, explain.RUNNING):
                 continue
             digest = status.get("resolvedDigest", "")
             claims = self._serving(cache, one["namespace"], one["claim"])
             wrong = [self._unserved(claim, digest) for claim in claims] or ["there is no claim"]
             if all(wrong):
-                said = f"{one['namespace']} is called Extracted, but {wrong[0]}"
+                said = f"{one['namespace']} is called {one['phase']}, but {wrong[0]}"
                 self.violations.append(f"S10: {said}")
 
     def _report_of(self, report: Json) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from tests.faults.troubles import Trouble, What
+from tests.faults.troubles import Trouble, Troubles, What
 
 _TICK = 0.25
 Line = tuple[float, bytes]
@@ -17,7 +17,7 @@ Line = tuple[float, bytes]
 
 
 async def watched(
-    reply: aiohttp.ClientResponse, trouble: Trouble, cut: asyncio.Event
+    reply: aiohttp.ClientResponse, trouble: Trouble, troubles: Troubles, cut: asyncio.Event
 ) -> AsyncIterator[bytes]:
     """The lines as they are passed on, until the watch ends or is cut."""
     lines: asyncio.Queue[Line] = asyncio.Queue()
@@ -36,6 +36,7 @@ async def watched(
                 now, held = ([line, held], b"") if line and held else ([held], line or b"")
             else:
                 now = [] if line is None else passed(line, trouble, fitted)
+                troubles.lost += line is not None and not now
             for one in filter(None, now):
                 yield one
     finally:

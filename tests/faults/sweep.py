@@ -63,11 +63,12 @@ class Sweep:
 
     async def _measure(self, bench: Bench, case: Case) -> None:
         one, other = [await bench.run(Plan(*case)) for _ in range(2)]
+        found = Reference.of(one, other)
         bad = [run for run in (one, other) if run.problems]
         if bad:
             self._write(bad[0], "reference")
             raise AssertionError("without a fault:\n" + "\n".join(map(report.told, bad)))
-        self.references[case] = found = Reference.of(one, other)
+        self.references[case] = found
         made = ", ".join(f"{who} {count}" for who, count in found.writes.items())
         say(f"reference {' / '.join(case)}: {made}; {one.seconds:.1f} s")
         for path in sorted(found.mask):

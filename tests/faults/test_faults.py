@@ -8,6 +8,7 @@ import pytest
 from tests.faults import plans, report
 from tests.faults.parts import PARTS
 from tests.faults.plans import OPERATOR, Case
+from tests.faults.rules import KILLS, Fault
 from tests.faults.stack import say
 from tests.faults.sweep import FAILURES, Sweep
 from tests.faults.workloads import WORKLOADS
@@ -64,3 +65,5 @@ async def test_any_program_may_die_or_be_replaced_at_any_write() -> None:
     struck = Counter(run.plan.victim for run in sweep.runs if run.struck)
     assert struck[OPERATOR] >= 80, "too few of the chosen faults happened"
     assert {"agent", "webhook"} <= set(struck)
+    faults = {rule.fault for run in sweep.runs if run.struck for rule in run.plan.rules}
+    assert faults >= {*KILLS, Fault.TERMINATE, Fault.HOLD, Fault.FREEZE, Fault.KILL_EVERYTHING}

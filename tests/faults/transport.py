@@ -127,7 +127,7 @@ class Transport:
         if trouble is not None and trouble.what is What.LINES:
             yield trouble.body
             return
-        async for line in watched(reply, trouble or _NOTHING, self._cut):
+        async for line in watched(reply, trouble or _NOTHING, self.troubles, self._cut):
             yield line
 
 

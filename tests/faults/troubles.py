@@ -4,6 +4,7 @@ Pure: ``transport`` asks ``Troubles`` about each request and does what it is tol
 for single writes these are about weather: they stay until somebody takes them away.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,9 +98,21 @@ class Troubles:
     """The weather of one proxy."""
 
     def __init__(self, troubles: Iterable[Trouble] = (), seed: int = 1) -> None:
-        self.struck = 0
+        self.lost = 0
+        """Events of watches that were kept back."""
         self._now = dict.fromkeys(troubles, 0)
+        self._struck: Counter[Trouble] = Counter()
         self._random = Random(seed)
+
+    @property
+    def struck(self) -> int:
+        """How many requests were in trouble."""
+        return self._struck.total()
+
+    @property
+    def idle(self) -> list[Trouble]:
+        """Those that have not happened to any request, though no chance was in it."""
+        return [one for one in self._now if one.chance == 1 and not self._struck[one]]
 
     def take(self, request: Request) -> Trouble | None:
         """The trouble that a request is in."""
@@ -109,6 +122,6 @@ class Troubles:
             self._now[trouble] += 1
             number = self._now[trouble] - trouble.nth
             if number >= 0 and (not trouble.times or number < trouble.times):
-                self.struck += 1
+                self._struck[trouble] += 1
                 return trouble
         return None

@@ -156,15 +156,16 @@ class Weather:
         self.transport.cut()
         await spot.apply(names.CACHE)
         await asyncio.sleep(seconds)
-        struck = self.transport.troubles.struck
+        troubled = self.transport.troubles
         lists = self.transport.count(begun, LIST, "gkmcaches")
         self.transport.end()
         took = await self.until(f"{row}: the Cache serves", spot.serves)
         self.note(
             row,
-            f"{seconds:.0f} s of trouble ({struck} requests): serves {took:.1f} s after, "
+            f"{seconds:.0f} s of trouble ({troubled.struck} requests): serves {took:.1f} s after, "
             f"{lists} lists of gkmcaches meanwhile, at most {self.peak()} MiB",
         )
+        assert not troubled.idle, "a trouble that happened to nobody"
         assert spot.children() == {CLAIM: 1, JOB: 0, VOLUME: 1}
         return took
 
