@@ -2,13 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.e2e import reader
-from tests.stage import Stage
+from tests.stage import NAMESPACE, Stage
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -44,6 +45,27 @@ def eventually(what: str, look: Callable[[], T | None], patience: float = PATIEN
         if time.monotonic() - begun > patience:
             raise AssertionError(f"{what}: not within {patience:.0f} s")
         time.sleep(0.3)
+
+
+@contextmanager
+def no_operator(stage: Stage) -> Iterator[None]:
+    """Let the operator be away: no replica of it, and nobody's Lease."""
+    lease = ("get", "lease", "gkm-operator", "-n", NAMESPACE)
+    _scale(stage, 0)
+    eventually(
+        "the Lease is free",
+        lambda: not stage.kubectl(*lease, "-o", "jsonpath={.spec.holderIdentity}"),
+    )
+    try:
+        yield
+    finally:
+        _scale(stage, 2)
+
+
+def _scale(stage: Stage, replicas: int) -> None:
+    deployment = ("deployment/gkm-operator", "-n", NAMESPACE)
+    stage.kubectl("scale", *deployment, f"--replicas={replicas}")
+    stage.kubectl("rollout", "status", *deployment, "--timeout=90s")
 
 
 @dataclass

@@ -15,7 +15,7 @@ import yaml
 
 from gkm.kube.access import from_kubeconfig
 from tests.cluster.control import render_kubeconfig
-from tests.e2e.actors import VOLUMES, Actors, eventually, reading
+from tests.e2e.actors import VOLUMES, Actors, no_operator, reading
 from tests.e2e.audit import OPERATOR, Ledger, resource
 from tests.faults.program import Program, Spawner
 from tests.faults.proxy import Proxy
@@ -29,23 +29,22 @@ EVERY_WRITE = [Rule(KILLS[number % len(KILLS)], number) for number in range(1, 6
 @pytest.fixture
 async def proxy(stage: Stage, tmp_path: Path) -> AsyncIterator[Proxy]:
     """In place of the installed operators one that runs here, behind a proxy that can kill it."""
-    await asyncio.to_thread(scale, stage, 0)
     access = from_kubeconfig(stage.kubeconfig)
     spawner = Spawner("tests.faults.operator_main:main")
-    await spawner.start()
     operator = Program("killed", spawner, tmp_path / "operator.log")
     proxy = Proxy(access.server, access.tls(), tmp_path / "trace.jsonl", operator.kill)
-    await proxy.start()
-    operator.environment = environment(stage, tmp_path, proxy.port)
-    try:
-        async with kept(stage, operator, proxy):
-            yield proxy
-    finally:
-        operator.terminate()
-        await operator.gone()
-        await spawner.stop()
-        await proxy.stop()
-        await asyncio.to_thread(scale, stage, 2)
+    with no_operator(stage):
+        await spawner.start()
+        await proxy.start()
+        operator.environment = environment(stage, tmp_path, proxy.port)
+        try:
+            async with kept(stage, operator, proxy):
+                yield proxy
+        finally:
+            operator.terminate()
+            await operator.gone()
+            await spawner.stop()
+            await proxy.stop()
 
 
 def environment(stage: Stage, folder: Path, port: int) -> dict[str, str]:
@@ -61,18 +60,6 @@ def environment(stage: Stage, folder: Path, port: int) -> dict[str, str]:
         "GKM_REGISTRY": json.dumps({"plainHttp": [stage.registry]}),
         "GKM_PROBE_PORT": "18079",
     }
-
-
-def scale(stage: Stage, replicas: int) -> None:
-    deployment = ("deployment/gkm-operator", "-n", NAMESPACE)
-    stage.kubectl("scale", *deployment, f"--replicas={replicas}")
-    stage.kubectl("rollout", "status", *deployment, "--timeout=90s")
-    eventually("the Lease is free", lambda: replicas or not holder(stage))
-
-
-def holder(stage: Stage) -> str:
-    path = "jsonpath={.spec.holderIdentity}"
-    return stage.kubectl("get", "lease", "gkm-operator", "-n", NAMESPACE, "-o", path)
 
 
 @asynccontextmanager

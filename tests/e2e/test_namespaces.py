@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from tests.e2e.actors import VOLUMES, Actors, eventually, reading
-from tests.e2e.test_kills import scale
+from tests.e2e.actors import VOLUMES, Actors, eventually, no_operator, reading
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
@@ -62,13 +61,10 @@ def test_f109_a_namespace_that_is_deleted_while_no_operator_runs_goes_once_one_d
     here = actors.namespace("alone")
     actors.cache(here, "kernels")
     actors.wait_ready("gkmcache", here, "kernels")
-    scale(stage, 0)
-    try:
+    with no_operator(stage):
         stage.kubectl("delete", "namespace", here, "--wait=false")
         time.sleep(5)
         assert actors.get("gkmcache", here, "kernels")["metadata"]["deletionTimestamp"]
-    finally:
-        scale(stage, 2)
     stage.kubectl("wait", "namespace", here, "--for=delete", "--timeout=60s")
     actors.namespaces.remove(here)
     actors.wait_clean()

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import stage as staging
-from tests.e2e.actors import Actors, reading
-from tests.e2e.test_kills import scale
+from tests.e2e.actors import Actors, no_operator, reading
 from tests.stage import NAMESPACE, ROOT, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled", "alone")]
@@ -55,8 +54,7 @@ def test_f121_without_an_operator_the_documented_command_lets_a_cache_go_and_the
     here = actors.namespace("orphaned")
     actors.cache(here, "kernels")
     actors.wait_ready("gkmcache", here, "kernels")
-    scale(stage, 0)
-    try:
+    with no_operator(stage):
         actors.delete("gkmcache", here, "kernels", wait=False)
         patch = '{"metadata":{"finalizers":null}}'
         assert f"-p '{patch}'" in (ROOT / "README.md").read_text()
@@ -64,6 +62,4 @@ def test_f121_without_an_operator_the_documented_command_lets_a_cache_go_and_the
         stage.kubectl("patch", *which, "--type=merge", "-p", patch)
         stage.kubectl("wait", *which, "--for=delete", "--timeout=10s")
         assert any("PersistentVolumeClaim" in left for left in actors.leftovers())
-    finally:
-        scale(stage, 2)
     actors.wait_clean()
