@@ -12,6 +12,7 @@ CLAIM = "PersistentVolumeClaim"
 VOLUME = "PersistentVolume"
 JOB = "Job"
 POD = "Pod"
+LOG = "Log"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,10 @@ class CheckUse:
 
 @dataclass(frozen=True)
 class Inquire:
-    """List the events of one claim, Job or pod, live, and note what they say."""
+    """List the events of one claim, Job or pod, live, and note what they say.
+
+    Of kind LOG: read the log of a pod, and note how far its extraction is.
+    """
 
     kind: str
     namespace: str

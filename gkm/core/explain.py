@@ -10,6 +10,7 @@ from gkm.core.copy import Phase
 from gkm.core.copy import Volume as VolumeState
 from gkm.core.judge import Judged
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
+from gkm.core.outcome import Outcome
 from gkm.core.parse import NOT_READY
 from gkm.core.retry import QUOTA_EXCEEDED, Failure
 from gkm.core.view import Claim, Job, JobPod, Trouble, Use, View, Volume
@@ -40,13 +41,16 @@ class State:
     message: str = ""
     reason: str = ""
     """The failure's own word, where one failed."""
+    outcome: Outcome | None = None
+    """What the extraction said in the end, where it is known."""
 
 
 def of_copy(view: View, one: Judged, now: float) -> State:
     """Explain a wanted copy."""
     copy, phase = one.copy, one.phase
     if phase is Phase.PUBLISHED:
-        return State(EXTRACTED, "" if copy.ref.node_uid else _unreachable(copy.volume))
+        said = "" if copy.ref.node_uid else _unreachable(copy.volume)
+        return State(EXTRACTED, said, outcome=copy.volume.outcome if copy.volume else None)
     if one.held:
         return State(PENDING, one.held)
     failure = copy.failure
@@ -108,8 +112,8 @@ def _of_job(view: View, job: Job, pod: JobPod | None) -> str:
             "is back, and begins anew once the Node object is deleted"
         )
     behind = f"pod {pod.name}" if pod is not None else f"Job {job.name}"
-    said = view.said.get(pod.uid if pod is not None else job.uid)
-    return f"{behind}: {said.message}" if said is not None and said.message else ""
+    said = _heard(view, pod.uid if pod is not None else job.uid, log=False)
+    return f"{behind}: {said}" if said else ""
 
 
 def _unheard(view: View, pod: JobPod) -> bool:
@@ -153,10 +157,20 @@ def _filling(view: View, copy: Copy, now: float) -> State:
         lacking = "" if copy.volume else no_class(view)
         if lacking and pod is not None and pod.waiting:
             return State(ERROR, lacking)
-        if claim.uid in view.said and view.said[claim.uid].message:
-            return State(PENDING, f"claim {claim.name}: {view.said[claim.uid].message}")
+        said = _heard(view, claim.uid, log=False)
+        if said:
+            return State(PENDING, f"claim {claim.name}: {said}")
     waits = _of_job(view, job, pod)
-    return State(PENDING, f"extraction {waits}") if waits else State(DOWNLOADING, _COPYING)
+    if waits:
+        return State(PENDING, f"extraction {waits}")
+    far = _heard(view, pod.uid, log=True) if pod is not None and pod.started else ""
+    return State(DOWNLOADING, f"{_COPYING}: {far}" if far else _COPYING)
+
+
+def _heard(view: View, uid: str, *, log: bool) -> str:
+    """What events, or the log, said last of a child."""
+    said = view.said.get(uid)
+    return said.message if said is not None and said.log is log else ""
 
 
 def no_class(view: View) -> str:

@@ -1,5 +1,7 @@
 """When to ask the cluster's own events why a child does not get on, and which of them to believe.
 
+And when to ask an extraction that takes long how far it is: its log says so.
+
 A claim that nobody provisions, a Job whose pods are refused and a pod that cannot mount say so in
 events and nowhere else. Those are not watched: they are listed for the one object, when it has
 waited for longer than it should have, and then every half minute.
@@ -10,15 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gkm.core.actions import CLAIM, JOB, POD, Inquire
+from gkm.core.actions import CLAIM, JOB, LOG, POD, Inquire
 from gkm.core.copy import Claim as ClaimState
 from gkm.core.copy import Job as JobState
 from gkm.core.copy import Observed
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE, Copy
+from gkm.core.progress import Progress
 from gkm.core.view import Job, Said
 
 Json = dict[str, Any]
 _AGAIN = 30.0
+LONG = 30.0
+"""Seconds after which an extraction is asked how far it is: most are over by then."""
 _TELLING = "ExternalProvisioning"
 """Worth showing though it is no warning; repeated all the time, so only when there is no other."""
 _COMBINED = "(combined from similar events): "
@@ -38,7 +43,8 @@ class Silent:
 
     def due(self, said: Said | None) -> float:
         """Time at which its events are to be listed (again)."""
-        return said.checked + _AGAIN if said is not None else self.since
+        known = said is not None and said.log is (self.kind == LOG)
+        return said.checked + _AGAIN if said is not None and known else self.since
 
     def inquiry(self, copy: str) -> Inquire:
         """The action that lists its events, on behalf of a copy."""
@@ -62,6 +68,8 @@ def _behind(one: Copy, seen: Observed, job: Job) -> Silent | None:
         return Silent(CLAIM, claim.namespace, claim.name, claim.uid, late)
     if pod.phase == "Pending" and not pod.waiting:
         return Silent(POD, pod.namespace, pod.name, pod.uid, job.created + STORAGE_PATIENCE)
+    if pod.started and job is one.job:
+        return Silent(LOG, pod.namespace, pod.name, pod.uid, pod.started + LONG)
     return None
 
 
@@ -78,6 +86,11 @@ def heard(events: Iterable[Json], earlier: Said | None, now: float) -> Said:
     if earlier is not None and _constant(earlier.message) == _constant(message):
         message = earlier.message
     return Said(message, now)
+
+
+def far(log: str, now: float) -> Said:
+    """How far an extraction is, by its log."""
+    return Said(str(Progress.last(log) or ""), now, log=True)
 
 
 def _constant(message: str) -> str:

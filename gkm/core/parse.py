@@ -137,6 +137,7 @@ def volume(obj: Json) -> Volume | None:
         provisioned=names.ANNOTATION_PROVISIONER in _annotations(obj),
         nodes=_reachable_from(spec),
         targets=_annotations(obj).get(names.ANNOTATION_TARGETS, ""),
+        outcome=Outcome.parse(_annotations(obj).get(names.ANNOTATION_OUTCOME, "")),
     )
 
 
@@ -175,6 +176,7 @@ def job_pod(obj: Json) -> JobPod | None:
         job_uid=owner["uid"],
         phase=status.get("phase", "Pending"),
         node=(obj.get("spec") or {}).get("nodeName", ""),
+        started=_started(status),
         waiting=_waiting(status),
         exit_code=ended.get("exitCode"),
         outcome=Outcome.parse(ended.get("message", "")),
@@ -268,6 +270,13 @@ def _terminated(status: Json) -> Json:
     ends = [(c.get("state") or {}).get("terminated") for c in every]
     bad = [end for end in ends if end and end.get("exitCode")]
     return next(iter(bad), None) or next((end for end in ends if end), None) or {}
+
+
+def _started(status: Json) -> float:
+    """When the main container began, if it runs now."""
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
+    running = [state["running"] for state in states if state.get("running")]
+    return _time(running[0].get("startedAt") or "") if running else 0.0
 
 
 def _ending(status: Json, ended: Json) -> str:

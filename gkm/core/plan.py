@@ -8,7 +8,7 @@ from typing import Any
 
 from gkm.api import names
 from gkm.core import explain, objects, rollup, steps
-from gkm.core.actions import Action, CheckUse, Create, Event, Look, Patch, Plan, Resolve
+from gkm.core.actions import LOG, Action, CheckUse, Create, Event, Look, Patch, Plan, Resolve
 from gkm.core.conditions import READY
 from gkm.core.copy import Step
 from gkm.core.image import Reference
@@ -21,6 +21,8 @@ from gkm.core.retire import next_list
 from gkm.core.targets import RELEASED_AFTER, Meant, Standing, standings, targets
 from gkm.core.view import Cache, Settings, View
 
+_MOST_LOGS = 3
+"""Of one Cache: so many copies a status names."""
 _IN_LINE = 30.0
 """Seconds after which a copy that waits for its turn asks again, in case nobody called it."""
 
@@ -116,8 +118,10 @@ def _inquiries(view: View, judged: tuple[Judged, ...], now: float) -> list[Actio
 
 def _silent(judged: tuple[Judged, ...]) -> list[tuple[Judged, Silent]]:
     """The copies that wait for somebody else, and for what."""
-    waiting = ((one, silent(one.copy, one.seen)) for one in judged if one.step is Step.WAIT)
-    return [(one, child) for one, child in waiting if child is not None]
+    every = ((one, silent(one.copy, one.seen)) for one in judged if one.step is Step.WAIT)
+    waiting = [(one, child) for one, child in every if child is not None]
+    logs = [child for _, child in waiting if child.kind == LOG][_MOST_LOGS:]
+    return [(one, child) for one, child in waiting if child not in logs]
 
 
 def _secrets(cache: Cache, settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,7 @@ from gkm.core import explain
 from gkm.core.conditions import DEGRADED, PROGRESSING, READY, RESOLVING, Fact, merged
 from gkm.core.explain import State
 from gkm.core.pin import Pin
+from gkm.core.progress import mebibytes
 from gkm.core.targets import NO_NAMESPACE, SHADOWED
 from gkm.core.view import Cache
 
@@ -166,10 +167,21 @@ def _ready(cache: Cache, report: Report) -> Fact:
     serving = sum(place.state.word in SERVING for place in report.places)
     what = "namespaces" if cache.spec.shared else "copies for nodes"
     message = f"{serving} of {len(report.places)} {what} have the cache ({report.pin.digest})"
+    message += _extracted(report)
     if report.outdated:
         return Fact(READY, True, explain.OUTDATED, f"{message}; {_outdated_pods(report)}")
     detail = _message_of(report, explain.EXTRACTED if word == explain.RUNNING else word)
     return Fact(READY, True, word, f"{message}; {detail}" if detail else message)
+
+
+def _extracted(report: Report) -> str:
+    """What the extractions said in the end; the seconds are those of the fastest and slowest."""
+    ends = [place.state.outcome for place in report.places if place.state.outcome]
+    if not ends:
+        return ""
+    seconds = [one.seconds for one in ends]
+    took = " to ".join(dict.fromkeys(f"{limit:.1f}" for limit in (min(seconds), max(seconds))))
+    return f": {ends[0].files} files, {mebibytes(ends[0].bytes)}, extracted in {took} s"
 
 
 def _outdated_pods(report: Report) -> str:

@@ -220,6 +220,9 @@ def _reserve(move: Move) -> tuple[Action, ...]:
         return ()
     labels, annotations = objects.marks(move.copy.ref, objects.SERVING)
     annotations[names.ANNOTATION_TARGETS] = move.ground.wish.targets
+    pod = move.copy.pod_of(move.copy.job)
+    if pod is not None and pod.outcome is not None:
+        annotations[names.ANNOTATION_OUTCOME] = pod.outcome.to_json()
     return (
         Reserve(
             namespace=move.copy.ref.target,

@@ -84,6 +84,8 @@ class Volume(Child):
     """The nodes that can reach it, in words; empty: all."""
     targets: str = ""
     """The annotation: for which GPUs its content was compiled."""
+    outcome: Outcome | None = None
+    """What the extraction that filled it said in the end."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class JobPod:
     phase: str
     node: str = ""
     """Name of the node that it is on; empty until it is scheduled."""
+    started: float = 0.0
+    """When its program began (epoch seconds); 0 unless it runs now."""
     waiting: str = ""
     exit_code: int | None = None
     outcome: Outcome | None = None
@@ -199,10 +203,14 @@ class AgentPod:
 
 @dataclass(frozen=True)
 class Said:
-    """What the cluster's own events said last about an object of ours, and when we asked."""
+    """What the cluster's own events said last about an object of ours, and when we asked.
+
+    ``log``: not events said it, but the log of a pod.
+    """
 
     message: str
     checked: float
+    log: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ One stream from the registry to the files; nothing is kept twice. What a volume 
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final
 
 from gkm.api.errors import Rejected
 from gkm.core.image import Reference, declared_size
 from gkm.core.outcome import Outcome
+from gkm.core.progress import Progress, mebibytes
 from gkm.extract.ahead import ahead
 from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
@@ -22,7 +23,6 @@ from gkm.oci.layer import Layer, readable_layers, tar_stream
 from gkm.oci.registry import Registry
 
 _PROGRESS_SECONDS: Final = 5.0
-_MIB: Final = 1024 * 1024
 
 
 def extract(
@@ -46,7 +46,7 @@ def extract(
     if marker is None or (marker.digest, marker.mountPath) != (where.digest, mount_path):
         marker = _fill(registry, where, volume, mount_path, at_most)
     seconds = round(time.monotonic() - started, 3)
-    message = f"{marker.files} files, {marker.bytes} bytes"
+    message = f"{marker.files} files, {mebibytes(marker.bytes)}"
     return Outcome("Extracted", message, marker.digest, marker.bytes, marker.files, seconds)
 
 
@@ -62,8 +62,9 @@ def _fill(
         volume.check_room(needed)
         with closing(Tree(volume.root)) as tree:
             unpacker = Unpacker(image.config.labels, tree, mount_path, at_most)
+            told = _Told(packed, lambda: unpacker.files)
             for layer in layers:
-                _unpack(registry, where, layer, unpacker)
+                _unpack(registry, where, layer, unpacker, told)
             unpacker.check()
             tree.seal()
         marker = Marker(where.digest, mount_path, unpacker.bytes, unpacker.files)
@@ -75,8 +76,28 @@ def _fill(
     return marker
 
 
-def _unpack(registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker) -> None:
-    compressed = _reported(registry.blob(where, layer[0]), layer[0].size)
+class _Told:
+    """Says every few seconds how far the image's layers, of ``total`` bytes together, are."""
+
+    def __init__(self, total: int, files: Callable[[], int]) -> None:
+        self._total = total
+        self._files = files
+        self._done, self._said = 0, time.monotonic()
+
+    def passing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass the chunks of one layer through."""
+        for chunk in chunks:
+            self._done += len(chunk)
+            if time.monotonic() - self._said >= _PROGRESS_SECONDS:
+                self._said = time.monotonic()
+                say(Progress(self._done, self._total, self._files()).to_line())
+            yield chunk
+
+
+def _unpack(
+    registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker, told: _Told
+) -> None:
+    compressed = told.passing(registry.blob(where, layer[0]))
     try:
         with ahead(tar_stream(layer, compressed)) as tar:
             unpacker.layer(tar)
@@ -86,17 +107,6 @@ def _unpack(registry: Registry, where: Reference, layer: Layer, unpacker: Unpack
         # read ahead has ended; the stream ends at the size that the manifest gives.
         deque(compressed, maxlen=0)
         raise
-
-
-def _reported(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
-    """Pass the chunks through; say every few seconds how far they are."""
-    done, said = 0, time.monotonic()
-    for chunk in chunks:
-        done += len(chunk)
-        if time.monotonic() - said >= _PROGRESS_SECONDS:
-            said = time.monotonic()
-            say(f"downloaded {done / _MIB:.1f} of {total / _MIB:.1f} MiB")
-        yield chunk
 
 
 def say(line: str) -> None:

@@ -34,6 +34,7 @@ _SILENCE_SECONDS = 70
 since it started: a watch that is silent for longer is dead, or as good as dead."""
 _LATE_SECONDS = 10
 """How late the server may be to end a watch."""
+_LOG_SECONDS, _LOG_LINES, _LOG_BYTES = 5, 20, 8192
 _LONGEST_AFTER = 60.0
 """Seconds that an answer may ask us to wait."""
 _LARGEST = 64 * 1024 * 1024
@@ -240,6 +241,20 @@ class Client:
                     raise
             except aiohttp.ClientError as error:  # something in between cuts what is idle
                 _log.info("the watch of %s was cut off: %r", kind, error)
+
+    async def log(self, namespace: str, pod: str) -> str:
+        """The last lines of the log of a pod's only container, at most 8 KiB."""
+        query = {"tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
+        limits = aiohttp.ClientTimeout(total=_LOG_SECONDS, connect=5)
+        where = path("Pod", namespace, pod, "log")
+        found = bytearray()
+        async with self._request("GET", where, query=query, timeout=limits) as reply:
+            await _checked(reply)
+            async for chunk in reply.content.iter_any():
+                found += chunk
+                if len(found) >= _LOG_BYTES:
+                    break
+        return found[:_LOG_BYTES].decode(errors="replace")
 
     async def _send(
         self,

@@ -17,6 +17,7 @@ from gkm.api.errors import Retry
 from gkm.core import inquire, publish, retire
 from gkm.core.actions import (
     CLAIM,
+    LOG,
     VOLUME,
     CheckUse,
     Create,
@@ -200,6 +201,9 @@ class Applier:
     async def _inquire(self, action: Inquire, memory: Memory) -> None:
         mine = f"involvedObject.uid={action.uid}"
         earlier, now = memory.said.get(action.uid), time.time()
+        if action.kind == LOG:
+            memory.said[action.uid] = inquire.far(await self._log(action), now)
+            return
         try:
             events, _ = await self._client.list("Event", Scope(action.namespace, fields=mine))
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -208,6 +212,13 @@ class Applier:
             memory.said[action.uid] = Said(earlier.message if earlier else "", now)
         else:
             memory.said[action.uid] = inquire.heard(events, earlier, now)
+
+    async def _log(self, action: Inquire) -> str:
+        try:
+            return await self._client.log(action.namespace, action.name)
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.info("log of %s/%s: %r", action.namespace, action.name, error)
+            return ""
 
     def gate(self) -> None:
         """Raise NotLeading unless the Lease is ours now."""

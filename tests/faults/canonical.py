@@ -20,6 +20,7 @@ Leaves = dict[str, Any]
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")
+_SECONDS = re.compile(r"in \d+\.\d( to \d+\.\d)? s\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _LEFT_OUT = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"}
@@ -27,6 +28,7 @@ _LEFT_OUT = frozenset(
 _NOT_COMPARED = frozenset(
     {
         names.ANNOTATION_NUDGE,  # whether the real binder needs one is its own race
+        names.ANNOTATION_OUTCOME,  # tells how long it took
         names.ANNOTATION_INPUT,  # a hash over the registry's address, which differs between stacks
         "controller-revision-hash",  # over a DaemonSet's pods, which name the run's own Cache
     }
@@ -44,6 +46,7 @@ class Words:
         """One text in canonical words."""
         for word, meaning in self._words.items():
             text = text.replace(word, meaning)
+        text = _SECONDS.sub("in SECONDS", text)
         return _TOKEN.sub("TOKEN", _TIME.sub("TIME", _UID.sub("UID", text)))
 
     def value(self, value: Any) -> Any:

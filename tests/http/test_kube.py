@@ -144,6 +144,19 @@ async def test_no_watch_is_longer_than_the_informer_was_told() -> None:
             await task
 
 
+async def test_of_a_log_no_more_than_its_end_is_read() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path_qs)
+        return web.Response(text="line\n" * 100_000)
+
+    async with client_of(handler) as client:
+        log = await client.log("space", "extract-x")
+    assert asked == ["/api/v1/namespaces/space/pods/extract-x/log?tailLines=20&limitBytes=8192"]
+    assert len(log) == 8192
+
+
 async def test_what_is_not_there_is_none_and_a_delete_names_the_uid() -> None:
     bodies: list[Json] = []
 

@@ -150,6 +150,7 @@ def test_operator_reads_no_more_than_this() -> None:
     assert reading["pods"] == reading["namespaces"] == {"list", "watch"}
     assert reading["storageclasses"] == {"list", "watch"}
     assert reading["events"] == {"list"}
+    assert reading["pods/log"] == {"get"}
     assert reading["secrets"] == {"get"}
     assert reading["mutatingwebhookconfigurations"] == {"get"}
 

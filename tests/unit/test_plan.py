@@ -41,6 +41,24 @@ def test_writes_from_apply_to_extracted_on_a_volume_that_gkm_makes() -> None:
     assert len(world.writes) == 10
 
 
+def test_what_is_extracted_says_how_much_it_is_and_how_long_it_took() -> None:
+    world = cluster_world("a", "b")
+    world.settle()
+    for space, seconds in (("a", 12.3), ("b", 4.56)):
+        world.finish(namespace=space)
+        outcome = Outcome("Extracted", "done", DIGEST, 5 << 20, 34, seconds)
+        world.end_job(outcome, namespace=space)
+    world.settle()
+    for space in "ab":
+        world.bind(world.key.name, namespace=space)
+    world.settle()
+    wanted = f"2 of 2 namespaces have the cache ({DIGEST}): 34 files, 5.0 MiB, extracted in 4.6"
+    assert world.ready["message"] == f"{wanted} to 12.3 s"
+    begun = len(world.writes)
+    world.settle()
+    assert world.writes[begun:] == []
+
+
 @pytest.mark.parametrize("settings", [ON_HOST, replace(ON_HOST, host_path="")])
 def test_a_plan_without_a_change_writes_nothing(settings: object) -> None:
     world = World(settings=settings)  # type: ignore[arg-type]

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from gkm.core import explain, inquire
+from gkm.core.inquire import LONG
 from gkm.core.observe import POD_PATIENCE, STORAGE_PATIENCE
+from gkm.core.progress import Progress
 from gkm.core.retry import QUOTA_EXCEEDED
 from gkm.core.view import Node, StorageClass, Trouble
-from tests.unit.world import ON_HOST, World
+from tests.unit.world import ON_HOST, World, cluster_world
 
 FAST = StorageClass("fast", "uid-fast", "1", default=False)
 JOB_EVENT = {
@@ -129,6 +131,80 @@ def test_a_pod_that_cannot_mount_is_asked_about_in_time() -> None:
     world.settle()
     assert world.now == begun + STORAGE_PATIENCE
     assert f"extraction pod {pod}: FailedMount: no route" in world.ready["message"]
+
+
+def running(world: World) -> str:
+    """The Job's program begins now; the name of its pod."""
+    (claim,) = world.all("PersistentVolumeClaim")
+    world.bind(claim["metadata"]["name"])
+    began = datetime.fromtimestamp(world.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    states = [{"state": {"running": {"startedAt": began}}}]
+    world.put_pod(world.all("Job")[0], {"phase": "Running", "containerStatuses": states})
+    return f"{job_name(world)}-x"
+
+
+def test_a_long_extraction_says_how_far_it_is_every_half_minute() -> None:
+    world = World()
+    world.settle()
+    begun, pod = world.now, running(world)
+    world.logs[pod] = Progress(1 << 20, 3 << 20, 40).to_line()
+    said: list[tuple[float, str]] = []
+    writes = len(world.writes)
+    while world.now < begun + 100:
+        again = world.settle().again
+        told = (world.now - begun, world.ready["message"].partition("volume: ")[2])
+        said += [told] if told[1] and told[1] not in (text for _, text in said) else []
+        if world.now >= begun + 60:
+            world.logs[pod] += "\nnoise\n" + Progress(2 << 20, 3 << 20, 55).to_line() + "\n"
+        assert again is not None
+        world.now = again
+    assert said == [(LONG, "1.0 of 3.0 MiB, 40 files"), (90, "2.0 of 3.0 MiB, 55 files")]
+    assert world.ready["reason"] == "Downloading"
+    assert world.writes[writes:] == ["status", "status"]
+
+
+def test_a_log_that_says_nothing_is_no_news() -> None:
+    world = World()
+    world.settle()
+    pod = running(world)
+    world.logs[pod] = "progress: 1 of many bytes, \x1b[31m files"
+    writes = len(world.writes)
+    world.now += LONG
+    world.settle()
+    assert world.said
+    assert world.writes[writes:] == []
+
+
+def test_what_a_pod_waited_for_is_not_said_of_it_once_it_runs() -> None:
+    world = World()
+    world.settle()
+    world.now += STORAGE_PATIENCE
+    (claim,) = world.all("PersistentVolumeClaim")
+    world.bind(claim["metadata"]["name"])
+    world.put_pod(world.all("Job")[0], {"phase": "Pending"})
+    pod = f"{job_name(world)}-x"
+    world.events[pod] = [{"type": "Warning", "reason": "FailedMount", "message": "no route"}]
+    world.settle()
+    assert "no route" in world.ready["message"]
+    running(world)
+    world.settle()
+    assert (world.ready["reason"], "no route" in world.ready["message"]) == ("Downloading", False)
+
+
+def test_of_many_long_extractions_three_are_asked() -> None:
+    world = cluster_world(*"abcde")
+    world.settle()
+    for job in world.all("Job"):
+        space = job["metadata"]["namespace"]
+        claim = next(
+            c for c in world.all("PersistentVolumeClaim") if c["metadata"]["namespace"] == space
+        )
+        world.bind(claim["metadata"]["name"], namespace=space)
+        states = [{"state": {"running": {"startedAt": "1970-01-01T00:16:40Z"}}}]
+        world.put_pod(job, {"phase": "Running", "containerStatuses": states})
+    world.now += LONG
+    world.settle()
+    assert len(world.said) == 3
 
 
 def test_events_are_not_listed_while_everything_goes_well() -> None:

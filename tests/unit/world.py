@@ -83,6 +83,8 @@ class World:
     classes: dict[str, StorageClass] = field(default_factory=lambda: {"standard": STANDARD})
     events: dict[str, list[Json]] = field(default_factory=dict)
     """What Kubernetes says of an object, by its name."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """Of each pod, by its name."""
     said: dict[str, Said] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     reports: dict[str, Report] = field(default_factory=dict)
@@ -285,6 +287,8 @@ class World:
                 for one in looks:
                     earlier = self.uses.get(one.uid)
                     self.uses[one.uid] = retire.noted(earlier, self.users, one.claim, self.now)
+            case Inquire("Log", _, name, uid, _):
+                self.said[uid] = inquire.far(self.logs.get(name, ""), self.now)
             case Inquire(_, _, name, uid, _):
                 found = self.events.get(name, [])
                 self.said[uid] = inquire.heard(found, self.said.get(uid), self.now)
