@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.stage import Stage
 
 NAMESPACE = "gkm-registries"
-SLOW, TORN, LATE = "slow", "torn", "late"
+SLOW, CRAWLING, TORN, LATE = "slow", "crawling", "torn", "late"
+_ALL = (SLOW, CRAWLING, TORN, LATE)
 _PORT = 5000
 _PROGRAM = Path(__file__).with_name("proxy_program.py")
 
@@ -20,8 +21,8 @@ def start(stage: Stage) -> Stage:
     """Give every proxy its address; all but the one that comes late also run."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     stage.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
-    made = replace(stage, proxies={name: _service(stage, name) for name in (SLOW, TORN, LATE)})
-    for name in (SLOW, TORN):
+    made = replace(stage, proxies={name: _service(stage, name) for name in _ALL})
+    for name in (SLOW, CRAWLING, TORN):
         run(made, name)
     return made
 

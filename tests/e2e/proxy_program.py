@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _SMALL = 8192
 _PIECE, _PAUSE = 4096, 0.15
+_CRAWL = 45
+"""Seconds that a layer takes."""
 
 
 class Proxy(BaseHTTPRequestHandler):
@@ -32,6 +34,8 @@ class Proxy(BaseHTTPRequestHandler):
             self.wfile.write(body[start : start + _PIECE])
             if large and sys.argv[2] == "slow":
                 time.sleep(_PAUSE)
+            if large and sys.argv[2] == "crawling":
+                time.sleep(_CRAWL * _PIECE / len(body))
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
 

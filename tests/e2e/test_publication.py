@@ -1,12 +1,15 @@
 """A Cache becomes volumes that pods see complete or not at all, and leaves nothing behind."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import proxies
 from tests.e2e.actors import Actors, eventually, reading
+from tests.e2e.audit import Ledger
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("compiled")]
@@ -67,6 +70,18 @@ def test_pods_from_before_during_and_after_never_see_a_part_of_a_slow_extraction
     for name in ("before", *(f"during-{number}" for number in range(4)), "after"):
         assert actors.wait_pod(here, name, "Succeeded", "Failed") == "Succeeded"
         assert set(actors.logs(here, name).split()) == {expected}
+
+
+def test_a_long_extraction_says_how_far_it_is_and_in_the_end_how_long_it_took(
+    actors: Actors, stage: Stage, log: Path
+) -> None:
+    here, ledger = actors.namespace("long"), Ledger.from_now(log)
+    actors.cache(here, "kernels", image=stage.cache_reference("v1", proxy=proxies.CRAWLING))
+    far = re.compile(r"copied into the volume: \d+\.\d of \d+\.\d MiB, \d+ files")
+    eventually("how far it is", lambda: far.search(_message(actors, here)))
+    actors.wait_ready("gkmcache", here, "kernels")
+    assert re.search(r": \d+ files, \d+\.\d MiB, extracted in \d\d\.\d s$", _message(actors, here))
+    assert ledger.writes()["patch gkmcaches/status"] <= 4
 
 
 @pytest.mark.parametrize("volumes", CLASSES)
