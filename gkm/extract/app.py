@@ -107,6 +107,15 @@ def _run(work: Callable[[], Outcome], termination_log: Path, *, digest: str = ""
     except OSError as error:  # the registry client has its own words: these are the volume's
         outcome, code = Outcome("VolumeError", str(error), digest), EXIT_RETRY
     say(f"{outcome.reason}: {outcome.message} ({time.monotonic() - started:.1f} s)")
-    if termination_log.exists():
-        termination_log.write_text(outcome.to_json())
-    return code
+    return code if _told(outcome, termination_log) else code or EXIT_RETRY
+
+
+def _told(outcome: Outcome, termination_log: Path) -> bool:
+    """Write the outcome where the operator reads it; without it a success counts for nothing."""
+    try:
+        if termination_log.exists():
+            termination_log.write_text(outcome.to_json())
+    except OSError as error:  # it lies on the node's own disk
+        say(f"the outcome cannot be written: {error}")
+        return False
+    return True

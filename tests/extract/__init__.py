@@ -1,0 +1,1 @@
+"""The extraction program against strangers: their archives, their registries, and full disks."""

@@ -1,0 +1,23 @@
+"""The registry and the lab that the tests of one module share."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.extract.scenes import Stand, stand
+from tests.images import Script, scripted
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Script]:
+    """A registry with the images that a test puts there."""
+    with scripted() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="stand")
+async def lab(script: Script, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    """Volumes in every state, and the program that is run on them."""
+    async with stand(script, tmp_path_factory.mktemp("lab")) as made:
+        yield made
