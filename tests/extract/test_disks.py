@@ -176,7 +176,7 @@ def test_names_that_a_file_system_may_take_for_one_are_refused(  # F100
     for files in twins:
         with (
             Volume(tmp_path) as volume,
-            pytest.raises(Rejected, match=r"BadArchive: .*'(KEY/A|Ké)'"),
+            pytest.raises(Rejected, match="stands twice"),
         ):
             extract(script.registry(), script.add(Image([cache_files(files)])), volume, "/cache")
         assert not complete(tmp_path)
