@@ -103,6 +103,10 @@ bench-herd: deps $(VENV) ## Measure whether a bad Cache, registry, namespace or 
 	$(RUN) python -m tests.cluster build
 	$(RUN) python -m tests.bench.herd $(BENCH_ARGS)
 
+.PHONY: bench-extract
+bench-extract: $(VENV) ## Measure how long a layer of 1 GB takes: GKM, tar, tarfile, and Go (BENCH_ARGS="--rounds 5")
+	$(RUN) python -m tests.bench.extract $(BENCH_ARGS)
+
 .PHONY: fuzz-webhook
 fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
 	$(RUN) python -m tests.reviews 100000

@@ -1,0 +1,3 @@
+module gkm/bench/extract
+
+go 1.22
