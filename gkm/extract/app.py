@@ -14,8 +14,9 @@ from gkm.api.errors import Rejected, Retry
 from gkm.api.names import SECRETS_FOLDER
 from gkm.arguments import Parser
 from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY, Outcome
-from gkm.extract.job import extract, say
+from gkm.extract.job import extract
 from gkm.extract.overlay import check, overlay
+from gkm.extract.told import say
 from gkm.extract.volume import Volume
 from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
@@ -28,21 +29,26 @@ def extract_main(arguments: Sequence[str]) -> int:
     """Run ``gkm extract``; returns the exit code."""
     parser = _parser("extract", "Unpack a cache image onto a volume, completely or not at all.")
     parser.add_argument("--empty", action="store_true", help="remove what GKM put on the volume")
-    parser.add_argument("--mount-path", default="", help="where workloads mount the volume")
+    parser.add_argument(
+        "--mount-path", metavar="PATH", help="where workloads will find DIR (default: where it is)"
+    )
     parser.add_argument(
         "--at-most", type=int, metavar="BYTES", help="refuse a cache that is larger than this"
     )
-    parser.add_argument("image", nargs="?", metavar="REF", help="repository@sha256:...")
-    parser.add_argument("volume", type=Path, metavar="DIR", help="where the volume is mounted")
+    parser.add_argument("image", nargs="?", metavar="REF", help="repository:tag, or @sha256:...")
+    parser.add_argument("volume", type=Path, metavar="DIR", help="the volume, or a new directory")
     options = parser.parse_intermixed_args(arguments)
     if options.empty:
         if options.image:
             parser.error("--empty takes no image")
         return _run(lambda: _empty(options.volume), options.termination_log)
-    if not options.image or not options.mount_path.startswith("/"):
-        parser.error("REF, DIR and --mount-path with an absolute path are needed")
+    if not options.image:
+        parser.error("REF and DIR are needed")
+    mount_path = options.mount_path or str(options.volume.absolute())
+    if not mount_path.startswith("/"):
+        parser.error(f"--mount-path {mount_path}: an absolute path is needed")
     return _run(
-        lambda: _extract(options.image, options.volume, options.mount_path, options.at_most),
+        lambda: _extract(options.image, options.volume, mount_path, options.at_most),
         options.termination_log,
         digest=options.image.partition("@")[2],
     )
@@ -79,10 +85,25 @@ def _parser(name: str, description: str) -> Parser:
 
 def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
-    registry = Registry(settings, Keychain.from_folder(Path(SECRETS_FOLDER)))
+    registry = Registry(settings, _keychain())
     say(f"extracting {image}")
+    directory.mkdir(parents=True, exist_ok=True)
     with Volume(directory) as volume:
         return extract(registry, image, volume, mount_path, at_most)
+
+
+def _keychain() -> Keychain:
+    """The logins: in a Job those of its Secrets, elsewhere those of ``docker login``."""
+    if Path(SECRETS_FOLDER).is_dir():
+        return Keychain.from_folder(Path(SECRETS_FOLDER))
+    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        return Keychain()
+    found = Keychain.from_docker_configs([file.read_text(errors="replace")])
+    for problem in found.problems:
+        say(f"{file}: {problem}")
+    return found
 
 
 def _empty(directory: Path) -> Outcome:

@@ -4,25 +4,21 @@ One stream from the registry to the files; nothing is kept twice. What a volume 
 ``volume.py``'s business, what an archive may hold ``gkm.oci``'s.
 """
 
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Final
 
 from gkm.api.errors import Rejected
 from gkm.core.image import Reference, declared_size
 from gkm.core.outcome import Outcome
-from gkm.core.progress import Progress, mebibytes
+from gkm.core.progress import mebibytes
 from gkm.extract.ahead import ahead
+from gkm.extract.told import Told
 from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import Marker, Volume, is_full
 from gkm.oci.layer import Layer, readable_layers, tar_stream
 from gkm.oci.registry import Registry
-
-_PROGRESS_SECONDS: Final = 5.0
 
 
 def extract(
@@ -34,14 +30,14 @@ def extract(
 ) -> Outcome:
     """Make ``volume`` complete for the image; raises Retry, Rejected or OSError, and it is not.
 
-    ``reference`` carries a digest; ``mount_path`` is where workloads will mount the volume;
-    ``at_most`` is the number of bytes that the cache may have. A volume that is already complete
-    for the first two is left as it is.
+    ``reference``: a tag means what it is now; a Job is given a digest. ``mount_path`` is where
+    workloads will mount the volume; ``at_most`` is the number of bytes that the cache may have. A
+    volume that is already complete for the first two is left as it is.
     """
     started = time.monotonic()
     where = Reference.parse(reference)
     if not where.digest:
-        raise Rejected("BadReference", f"'{reference}' has no digest; a Job extracts exact bytes")
+        where = Reference.parse(where.pinned(registry.manifest(where)[1]))
     marker = volume.marker()
     if marker is None or (marker.digest, marker.mountPath) != (where.digest, mount_path):
         marker = _fill(registry, where, volume, mount_path, at_most)
@@ -62,7 +58,7 @@ def _fill(
         volume.check_room(needed)
         with closing(Tree(volume.root)) as tree:
             unpacker = Unpacker(image.config.labels, tree, mount_path, at_most)
-            told = _Told(packed, lambda: unpacker.files)
+            told = Told(packed, lambda: unpacker.files)
             for layer in layers:
                 _unpack(registry, where, layer, unpacker, told)
             unpacker.check()
@@ -76,26 +72,8 @@ def _fill(
     return marker
 
 
-class _Told:
-    """Says every few seconds how far the image's layers, of ``total`` bytes together, are."""
-
-    def __init__(self, total: int, files: Callable[[], int]) -> None:
-        self._total = total
-        self._files = files
-        self._done, self._said = 0, time.monotonic()
-
-    def passing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass the chunks of one layer through."""
-        for chunk in chunks:
-            self._done += len(chunk)
-            if time.monotonic() - self._said >= _PROGRESS_SECONDS:
-                self._said = time.monotonic()
-                say(Progress(self._done, self._total, self._files()).to_line())
-            yield chunk
-
-
 def _unpack(
-    registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker, told: _Told
+    registry: Registry, where: Reference, layer: Layer, unpacker: Unpacker, told: Told
 ) -> None:
     compressed = told.passing(registry.blob(where, layer[0]))
     try:
@@ -107,8 +85,3 @@ def _unpack(
         # read ahead has ended; the stream ends at the size that the manifest gives.
         deque(compressed, maxlen=0)
         raise
-
-
-def say(line: str) -> None:
-    """Write one log line."""
-    print(line, file=sys.stderr, flush=True)

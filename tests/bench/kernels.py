@@ -1,8 +1,8 @@
 """A cache of about 1 GB in more than 10,000 files, as a layer: kernels as Triton keeps them.
 
-Half of it are folders of the stages of a kernel (text that compresses well, code that does not), half
-are a few large binaries. The code is that of this machine's own programs, so that it compresses like
-code; so the layer differs from machine to machine, and stays the same on each.
+Half of it are folders of a kernel's stages (text that compresses well, code that does not), half a
+few large binaries. The code is that of this machine's own programs, so that it compresses as code
+does; so the layer differs from machine to machine, and stays the same on each.
 """
 
 import io

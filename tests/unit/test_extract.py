@@ -1,5 +1,7 @@
 """What a volume looks like after an extraction, whatever the image and however it ended."""
 
+import base64
+import io
 import json
 import os
 import subprocess
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from gkm.api.errors import Rejected, Retry
 from gkm.core.outcome import Outcome
+from gkm.core.progress import Progress
+from gkm.extract import told
 from gkm.extract.job import extract
 from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
@@ -169,9 +173,49 @@ def test_an_image_that_is_no_cache_is_rejected(
     assert not (volume / ".gkm" / "complete").exists()
 
 
-def test_a_digest_is_needed(script: Script, volume: Path) -> None:
-    with Volume(volume) as opened, pytest.raises(Rejected, match="no digest"):
-        extract(script.registry(), f"{script.host}/k/c:v1", opened, "/cache")
+def test_without_a_cluster_a_tag_and_a_new_directory_are_enough(
+    script: Script, tmp_path: Path
+) -> None:
+    group = json.dumps({"child_paths": {"add.cubin": "/root/.triton/KEY/add.cubin"}}).encode()
+    script.add(Image([cache_files({**FILES, "KEY/__grp__add.json": group})]))
+    target = tmp_path / "new" / "cache"
+    done = program("extract", f"{script.host}/k/c:v1", str(target), host=script.host)
+    assert done.returncode == 0, done.stderr
+    paths = json.loads((target / "KEY" / "__grp__add.json").read_bytes())["child_paths"]
+    assert paths == {"add.cubin": str(target / "KEY" / "add.cubin")}
+
+
+def test_the_logins_are_those_of_docker(script: Script, tmp_path: Path) -> None:
+    auth = base64.b64encode(b"me:canary").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {script.host: {"auth": auth}}}))
+    script.add(Image([cache_files(FILES)]))
+    for answer in script.answers.values():
+        answer.needs, answer.headers = f"Basic {auth}", {"WWW-Authenticate": 'Basic realm="test"'}
+    reference, target = f"{script.host}/k/c:v1", str(tmp_path / "cache")
+    assert program("extract", reference, target, host=script.host).returncode == 11
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    done = program("extract", reference, target, host=script.host, **environment)
+    assert (done.returncode, "canary" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_lines_in_a_log_and_a_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", out)
+    monkeypatch.setattr(told, "_LINE_SECONDS", 0)
+    monkeypatch.setattr(told, "_BAR_SECONDS", 0)
+    chunks = [b"x" * (1 << 20)] * 3
+    assert list(told.Told(3 << 20, lambda: 7).passing(iter(chunks))) == chunks
+    far = [Progress(n << 20, 3 << 20, 7) for n in (1, 2, 3)]
+    if terminal:
+        bars = [f"\r\x1b[K[{'#' * 10 * n}{'-' * (30 - 10 * n)}] {far[n - 1]}" for n in (1, 2, 3)]
+        assert out.getvalue() == "".join(bars)
+    else:
+        assert out.getvalue().splitlines() == [one.to_line() for one in far]
+        assert Progress.last(out.getvalue()) == far[-1]
 
 
 def test_a_volume_that_is_too_small_says_so_before_it_is_filled(
@@ -291,11 +335,13 @@ def test_nothing_is_written_outside_whatever_the_archive_says(
     assert list(root.parent.iterdir()) == [root]
 
 
-def program(*arguments: str, host: str = "") -> "subprocess.CompletedProcess[str]":
+def program(
+    *arguments: str, host: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
     settings_text = json.dumps({"plainHttp": [host]})
     return subprocess.run(
         [sys.executable, "-m", "gkm", *arguments],
-        env={**os.environ, "GKM_REGISTRY": settings_text},
+        env={**os.environ, "GKM_REGISTRY": settings_text, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -320,7 +366,7 @@ def test_the_program_says_how_it_ended(script: Script, volume: Path, tmp_path: P
     assert (done.returncode, _reason(log)) == (11, "ImageNotFound")
     done = program("extract", pinned, str(volume), *common)
     assert (done.returncode, _reason(log)) == (11, "RegistryUnavailable")
-    done = program("extract", pinned, str(tmp_path / "none"), *common, host=script.host)
+    done = program("extract", pinned, str(log), *common, host=script.host)
     assert (done.returncode, _reason(log)) == (11, "VolumeError")
 
 
@@ -429,7 +475,7 @@ def test_empty_leaves_foreign_content_alone(volume: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("extract",), ("extract", "a", "b"), ("extract", "a", "b", "--mount-path", "c"),
+    [("extract",), ("extract", "b"), ("extract", "a", "b", "--mount-path", "c"),
      ("extract", "--empty", "a", "b"), ("overlay", "a", "b"), ("overlay", "/a"),
      ("overlay", "--check", "/a", "b"), ("pack",), ("nonsense",)],
 )  # fmt: skip
