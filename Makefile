@@ -35,11 +35,15 @@ $(KERNELS): $(VENV)
 venv: $(VENV) ## Make the virtual environment .venv from the lock file
 
 .PHONY: test
-test: lint unit faults e2e ## Run every test: linters, fast tests, faults, and the end-to-end suite on a real cluster
+test: lint unit extract faults e2e ## Run every test: linters, fast tests, faults, and the end-to-end suite on a real cluster
 
 .PHONY: unit
 unit: $(VENV) ## Run the fast tests only
 	$(PYTEST) tests/unit tests/golden tests/http
+
+.PHONY: extract
+extract: deps $(VENV) ## Kill, starve and fail the extraction program at a sample of its system calls
+	$(PYTEST) tests/extract -s
 
 .PHONY: e2e
 e2e: deps $(KERNELS) ## Run the end-to-end suite on a cluster of its own, or on KUBECONFIG=FILE
@@ -50,6 +54,10 @@ else
 	$(RUN) python -m tests.cluster image
 	$(PYTEST) tests/e2e $(E2E_ARGS)
 endif
+
+.PHONY: extract-all
+extract-all: deps $(VENV) ## The same at each of its system calls (half an hour)
+	$(PYTEST) tests/extract -s -m "slow or not slow"
 
 .PHONY: faults
 faults: deps $(VENV) ## Kill every program at a sample of its writes, and let the API server misbehave

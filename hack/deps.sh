@@ -16,6 +16,7 @@ nsenter:util-linux
 buildah:buildah
 mmdebstrap:mmdebstrap
 faketime:faketime
+strace:strace
 /usr/lib/cni/bridge:containernetworking-plugins
 "
 
