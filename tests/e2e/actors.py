@@ -209,4 +209,5 @@ class Actors:
             self.wait_clean()
         finally:
             for namespace in self.namespaces:
-                self.stage.kubectl("delete", "namespace", namespace, "--wait=false")
+                gone = ("--wait=false", "--ignore-not-found")
+                self.stage.kubectl("delete", "namespace", namespace, *gone)

@@ -54,6 +54,10 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted(actors: Actors, st
     actors.wait_ready("clustergkmcache", "", name)
 
 
+def going(actors: Actors, namespace: str) -> bool:
+    return "deletionTimestamp" in actors.get("gkmcache", namespace, "kernels")["metadata"]
+
+
 @pytest.mark.usefixtures("alone")
 def test_f109_a_namespace_that_is_deleted_while_no_operator_runs_goes_once_one_does(
     actors: Actors, stage: Stage
@@ -63,8 +67,9 @@ def test_f109_a_namespace_that_is_deleted_while_no_operator_runs_goes_once_one_d
     actors.wait_ready("gkmcache", here, "kernels")
     with no_operator(stage):
         stage.kubectl("delete", "namespace", here, "--wait=false")
-        time.sleep(5)
-        assert actors.get("gkmcache", here, "kernels")["metadata"]["deletionTimestamp"]
+        eventually("the Cache is to go", lambda: going(actors, here))
+        time.sleep(3)
+        assert going(actors, here)
     stage.kubectl("wait", "gkmcache", "kernels", "-n", here, "--for=delete", "--timeout=60s")
     # Kubernetes looks at such a namespace less and less often.
     stage.kubectl("wait", "namespace", here, "--for=delete", "--timeout=180s")
