@@ -19,6 +19,7 @@ from gkm.extract.overlay import check, overlay
 from gkm.extract.volume import Volume
 from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
+from gkm.oci.resume import TRIES
 from gkm.oci.settings import ENVIRONMENT, RegistrySettings
 
 _TERMINATION_LOG: Final = Path("/dev/termination-log")
@@ -79,7 +80,7 @@ def _parser(name: str, description: str) -> Parser:
 
 def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
-    registry = Registry(settings, Keychain.from_folder(Path(SECRETS_FOLDER)))
+    registry = Registry(settings, Keychain.from_folder(Path(SECRETS_FOLDER)), tries=TRIES)
     say(f"extracting {image}")
     with Volume(directory) as volume:
         return extract(registry, image, volume, mount_path, at_most)

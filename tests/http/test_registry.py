@@ -8,7 +8,7 @@ import pytest
 
 from gkm.api.errors import Rejected, Retry
 from gkm.core.image import Reference
-from gkm.oci import http, media
+from gkm.oci import media, pace
 from gkm.oci.manifest import Descriptor, host_architecture
 from gkm.oci.registry import LARGEST_DOCUMENT, Registry
 from gkm.oci.settings import RegistrySettings
@@ -98,7 +98,7 @@ def test_a_status_becomes_a_reason(
 
 
 def test_nobody_there_and_silence_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(pace, "SILENCE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         registry = Registry(RegistrySettings(frozenset({host})))
@@ -151,7 +151,7 @@ def test_other_bytes_than_the_digest_says_are_never_taken(script: Script) -> Non
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda body: body[:-1], "RegistryUnavailable"),
+        (lambda body: body[:-1], "DigestMismatch"),
         (lambda body: body + b"x", "DigestMismatch"),
         (lambda body: b"x" + body[1:], "DigestMismatch"),
     ],
