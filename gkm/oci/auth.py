@@ -96,7 +96,8 @@ class Doorman:
             raise unauthorized(where, f"it wants a token from '{realm[:200]}', which is no https")
         asked = {key: parameters[key] for key in ("service", "scope") if key in parameters}
         headers = {"Authorization": _basic(who)} if who else {}
-        url = f"{realm}?{urlencode(asked)}"
+        query = "&".join(filter(None, (parts.query, urlencode(asked))))
+        url = parts._replace(query=query).geturl()
         # No redirects: whoever answers here may get the password.
         with self._transport.get(url, headers, redirects=0, within=within) as answer:
             if answer.status in (400, *REFUSED):

@@ -179,6 +179,6 @@ def _failure(answer: Answer, where: Reference) -> Rejected | Retry:
         return unauthorized(where, why)
     if status == 404:
         return Retry("ImageNotFound", f"image '{where}' is not in registry {where.registry}")
-    if status in _LATER or status >= 500:
+    if status in _LATER or not 400 <= status < 500:
         return unavailable(answer.url, f"answers {status}", answer.retry_after())
     return Rejected("RegistryRefused", f"registry {where.registry} answers {status} for '{where}'")

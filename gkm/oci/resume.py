@@ -6,8 +6,8 @@ For the extraction Job: to begin anew there means to load everything anew. The o
 
 import random
 import re
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from time import sleep
 from typing import Final, TypeVar
 
 from gkm.api.errors import Rejected, Retry
@@ -45,7 +45,7 @@ class Tries:
             raise word
         # The pause is added to what the server asks for: else all Jobs would be back at once.
         own = FIRST_PAUSE * 2.0 ** (self._failed - 1) * random.uniform(0.5, 1.0)
-        time.sleep((word.after or 0.0) + own)
+        sleep((word.after or 0.0) + own)
 
 
 def first(reads: Sequence[Callable[[], _T]], tries: Tries) -> _T:
