@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -80,10 +81,19 @@ def _parser(name: str, description: str) -> Parser:
 
 def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
-    registry = Registry(settings, Keychain.from_folder(Path(SECRETS_FOLDER)), tries=TRIES)
+    logins = Keychain.from_folder(Path(SECRETS_FOLDER))
     say(f"extracting {image}")
     with Volume(directory) as volume:
-        return extract(registry, image, volume, mount_path, at_most)
+        try:
+            registry = Registry(settings, logins, TRIES)
+            return extract(registry, image, volume, mount_path, at_most)
+        except Retry as word:
+            if word.reason != "DigestMismatch" or not settings.mirrors:
+                raise
+            # What was written cannot be taken back, and the next Job would ask that mirror again.
+            say(f"{word}; again, without mirrors")
+            registry = Registry(replace(settings, mirrors={}), logins, TRIES)
+            return extract(registry, image, volume, mount_path, at_most)
 
 
 def _empty(directory: Path) -> Outcome:

@@ -17,6 +17,8 @@ from gkm.api.errors import Rejected
 CONNECT_SECONDS: Final = 10.0
 """For all addresses of a host together."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NOT_GLOBAL: Final = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))
+"""RFC 6890 and 3879; older Pythons call them global, and one is where a cloud has its metadata."""
 
 
 class Reach(IntEnum):
@@ -43,7 +45,8 @@ def reach(address: str) -> Reach:
         return Reach.LOOPBACK
     if found.is_link_local or found.is_unspecified or found.is_multicast or found.is_reserved:
         return Reach.SPECIAL
-    return Reach.PUBLIC if found.is_global else Reach.PRIVATE
+    site = not found.is_global or any(found in network for network in _NOT_GLOBAL)
+    return Reach.PRIVATE if site else Reach.PUBLIC
 
 
 def connect(host: str, port: int, within: Reach = Reach.SPECIAL) -> tuple[socket.socket, Reach]:

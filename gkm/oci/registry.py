@@ -104,13 +104,13 @@ class Registry:
         Retry(DigestMismatch) for other bytes: the digest says what they must be, so it is the
         server's fault, not the image's.
         """
-        digest, path = hashlib.sha256(), f"blobs/{wanted.digest}"
-        hosts = [partial(self._get, host, path) for host in self._hosts(where)]
-        for chunk in download(hosts, wanted.size, Tries(self._tries)):
+        digest, path, hosts = hashlib.sha256(), f"blobs/{wanted.digest}", self._hosts(where)
+        asks = [partial(self._get, host, path) for host in hosts]
+        for chunk in download(asks, wanted.size, Tries(self._tries)):
             digest.update(chunk)
             yield chunk
         if f"sha256:{digest.hexdigest()}" != wanted.digest:
-            raise _other_bytes(where, wanted)
+            raise _other_bytes(" or ".join(host.registry for host in hosts), wanted)
 
     def _manifest(self, where: Reference, digest: str) -> Document:
         path = f"manifests/{digest or where.tag}"
@@ -136,7 +136,7 @@ class Registry:
         with self._get(where, f"blobs/{wanted.digest}", {}) as answer:
             raw = answer.read(wanted.size + 1)
         if len(raw) != wanted.size or f"sha256:{hashlib.sha256(raw).hexdigest()}" != wanted.digest:
-            raise _other_bytes(where, wanted)
+            raise _other_bytes(where.registry, wanted)
         return raw
 
     def _hosts(self, where: Reference) -> list[Reference]:
@@ -168,8 +168,8 @@ def _parsed(found: Document) -> dict[str, Any]:
     return document
 
 
-def _other_bytes(where: Reference, wanted: Descriptor) -> Retry:
-    return Retry("DigestMismatch", f"{where.registry} sent other bytes for {wanted.digest}")
+def _other_bytes(sender: str, wanted: Descriptor) -> Retry:
+    return Retry("DigestMismatch", f"{sender} sent other bytes for {wanted.digest}")
 
 
 def _failure(answer: Answer, where: Reference) -> Rejected | Retry:

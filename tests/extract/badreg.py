@@ -71,6 +71,16 @@ class Wire:
             if self._stopped.is_set():
                 raise ConnectionAbortedError("stopped")
 
+    def tunnel(self, port: int) -> None:
+        """Pass everything on to this port of ours, and back, until one side has enough."""
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            ways = {self._connection: other, other: self._connection}
+            while not self._stopped.is_set():
+                for source in select.select(list(ways), [], [], 0.05)[0]:
+                    if not (piece := source.recv(_PIECE)):
+                        return
+                    ways[source].sendall(piece)
+
     def reset(self) -> None:
         """End with a reset, not in order."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -237,6 +247,16 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
     return behave
 
 
+def tunnel(port: int) -> Behaviour:
+    """Be a proxy: CONNECT leads to this port of ours, whatever was asked for."""
+
+    def behave(_: Asked, wire: Wire) -> None:
+        wire.head(200, {})
+        wire.tunnel(port)
+
+    return behave
+
+
 class BadRegistry:
     """Listens while it is used in a ``with`` block; ``paths`` may be changed at any time."""
 
@@ -323,6 +343,8 @@ def _read(connection: socket.socket) -> Asked:
         if not (piece := connection.recv(_PIECE)):
             raise ValueError("the other side left")
         found += piece
+        if not found[:1].isalpha():
+            raise ValueError("the other side speaks TLS")
     first, *lines = found.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     method, path, _ = first.split(" ")
     pairs = (line.partition(": ") for line in lines)

@@ -2,7 +2,9 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import pytest
 
@@ -186,3 +188,36 @@ def test_a_redirect_to_nowhere_fails(script: Script, location: str) -> None:
     script.answers["/v2/k/c/manifests/v1"] = Answer(status=302, headers={"Location": location})
     with pytest.raises((Rejected, Retry)):
         resolve(script)
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(script: Script, said: str, after: float | None) -> None:
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=503, headers={"Retry-After": said})
+    error = failure(Retry, lambda: resolve(script))
+    assert isinstance(error, Retry)
+    assert error.after == after
+
+
+def test_a_server_may_name_the_moment_to_come_back(script: Script) -> None:
+    headers = {"Retry-After": formatdate(time.time() + 100, usegmt=True)}
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=429, headers=headers)
+    error = failure(Retry, lambda: resolve(script))
+    assert isinstance(error, Retry)
+    assert error.after == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("status", [206, 204, 408, 425])
+def test_what_may_be_otherwise_next_time_is_not_final(script: Script, status: int) -> None:
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=status)
+    assert failure(Retry, lambda: resolve(script)).reason == "RegistryUnavailable"
