@@ -15,7 +15,7 @@ SILENCE_SECONDS: Final = 30.0
 DOCUMENT_SECONDS: Final = 60.0
 """From the first connection to the end of a document, redirects included."""
 RATE_SECONDS: Final = 30.0
-SLOWEST: Final = 1024
+SLOWEST: Final = 256
 """Bytes a second that a layer brings at least, over each ``RATE_SECONDS`` of waiting."""
 MOST_AT_ONCE: Final = 4 * 1024 * 1024
 """Bytes that one step may take from the wire: the head of an answer, or a piece of its body.
