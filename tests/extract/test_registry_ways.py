@@ -350,6 +350,19 @@ def test_f88_no_other_is_trusted(
     assert not published(tmp_path)
 
 
+def test_f79_from_tls_no_redirect_leads_to_plain_http(
+    certificates: dict[str, Certificate], sink: BadRegistry, tmp_path: Path
+) -> None:
+    certificate = certificates["good"]
+    settings = RegistrySettings(frozenset({sink.host}), certificate.ca_pem)
+    with BadRegistry(tls=context(certificate)) as bad:
+        pinned = bad.add(IMAGE)
+        bad.paths[LAYER_PATH] = redirect(f"http://{sink.host}/x")
+        with pytest.raises(Rejected, match="BadRedirect"):
+            pull(settings, pinned, tmp_path)
+    assert sink.connections == 0
+
+
 def test_f88_a_server_of_tls_1_1_is_one(certificates: dict[str, Certificate]) -> None:
     """What refuses it above is our client."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
