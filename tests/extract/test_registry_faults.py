@@ -419,11 +419,18 @@ def test_f71_slow_is_not_too_slow(
     assert content(tmp_path) == FILES
 
 
+BY_THE_SECOND: dict[str, dict[str, Behaviour]] = {
+    "manifest": {MANIFEST_PATH: drip(MANIFEST, 1)},
+    "layer": {LAYER_PATH: drip(LAYER, 1, after=99 * len(LAYER) // 100)},
+    "stall": DRIPS["layer-stalls"],
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["manifest", "layer", "layer-stalls"])
+@pytest.mark.parametrize("name", BY_THE_SECOND, ids=[f"F71-{name}" for name in BY_THE_SECOND])
 def test_f71_what_drips_ends_by_the_real_clock(name: str, bad: BadRegistry, tmp_path: Path) -> None:
     pinned = bad.add(IMAGE)
-    bad.paths.update(DRIPS[name])
+    bad.paths.update(BY_THE_SECOND[name])
     ended = run(bad.settings, pinned, tmp_path)
     assert (ended.code, ended.reason) == GONE
     assert ended.seconds < TRIES * pace.DOCUMENT_SECONDS + 30
