@@ -16,8 +16,11 @@ class Certificate:
     key: Path
 
 
-def issue(folder: Path, address: str) -> Certificate:
-    """Make an authority and a certificate for an IP ``address``; the files lie in ``folder``."""
+def issue(folder: Path, address: str, days: int = 30) -> Certificate:
+    """Make an authority and a certificate for an IP ``address``; the files lie in ``folder``.
+
+    With ``days`` below 0 the certificate has expired.
+    """
     (folder / "extensions").write_text(
         f"subjectAltName=IP:{address}\nbasicConstraints=critical,CA:FALSE\n"
         "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
@@ -27,7 +30,7 @@ def issue(folder: Path, address: str) -> Certificate:
     for command in (
         f"req -x509 {_NEW_KEY} {usage} -subj /CN=private -days 30 -keyout ca.key -out ca.pem",
         f"req {_NEW_KEY} -subj /CN=registry -keyout tls.key -out request",
-        f"x509 -req -in request {signer} -days 30 -extfile extensions -out tls.crt",
+        f"x509 -req -in request {signer} -days {days} -extfile extensions -out tls.crt",
     ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     return Certificate((folder / "ca.pem").read_text(), folder / "tls.crt", folder / "tls.key")

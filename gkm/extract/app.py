@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from gkm.extract.told import say
 from gkm.extract.volume import Volume
 from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
+from gkm.oci.resume import TRIES
 from gkm.oci.settings import ENVIRONMENT, RegistrySettings
 
 _TERMINATION_LOG: Final = Path("/dev/termination-log")
@@ -85,22 +87,32 @@ def _parser(name: str, description: str) -> Parser:
 
 def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
-    registry = Registry(settings, _keychain())
+    logins = _keychain()
     say(f"extracting {image}")
     directory.mkdir(parents=True, exist_ok=True)
     with Volume(directory) as volume:
-        return extract(registry, image, volume, mount_path, at_most)
+        try:
+            registry = Registry(settings, logins, TRIES)
+            return extract(registry, image, volume, mount_path, at_most)
+        except Retry as word:
+            if word.reason != "DigestMismatch" or not settings.mirrors:
+                raise
+            # What was written cannot be taken back, and the next Job would ask that mirror again.
+            say(f"{word}; again, without mirrors")
+            registry = Registry(replace(settings, mirrors={}), logins, TRIES)
+            return extract(registry, image, volume, mount_path, at_most)
 
 
 def _keychain() -> Keychain:
     """The logins: in a Job those of its Secrets, elsewhere those of ``docker login``."""
     if Path(SECRETS_FOLDER).is_dir():
         return Keychain.from_folder(Path(SECRETS_FOLDER))
-    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    folder = os.environ.get("DOCKER_CONFIG") or f"{os.environ.get('HOME', '')}/.docker"
     file = Path(folder) / "config.json"
-    if not file.is_file():
+    try:
+        found = Keychain.from_docker_configs([file.read_text(errors="replace")])
+    except OSError:  # nobody logged in here, or somebody else did
         return Keychain()
-    found = Keychain.from_docker_configs([file.read_text(errors="replace")])
     for problem in found.problems:
         say(f"{file}: {problem}")
     return found

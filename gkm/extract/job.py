@@ -37,7 +37,7 @@ def extract(
     started = time.monotonic()
     where = Reference.parse(reference)
     if not where.digest:
-        where = Reference.parse(where.pinned(registry.manifest(where)[1]))
+        where = Reference.parse(where.pinned(registry.manifest(where).digest))
     marker = volume.marker()
     if marker is None or (marker.digest, marker.mountPath) != (where.digest, mount_path):
         marker = _fill(registry, where, volume, mount_path, at_most)

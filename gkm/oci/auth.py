@@ -1,7 +1,8 @@
 """Answers a registry's ``WWW-Authenticate`` challenge: basic, or a bearer token.
 
 Source: the distribution project's token specification. A password goes to the registry's own host
-or to the token service that this host names, and nowhere else.
+or to the token service that this host names, and nowhere else; nor is that service looked for
+further inside the network than the registry is.
 """
 
 import base64
@@ -10,16 +11,17 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from gkm.api.errors import Retry
+from gkm.api.errors import Rejected, Retry
 from gkm.core.image import Reference
 from gkm.oci import manifest
+from gkm.oci.addresses import Reach
 from gkm.oci.http import Answer, Transport, unavailable
 from gkm.oci.keychain import Credentials, Keychain
 from gkm.oci.settings import RegistrySettings
 
 REFUSED: Final = (401, 403)
 _PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
-_LARGEST_ANSWER: Final = 4 * 1024 * 1024
+_LARGEST_TOKEN: Final = 64 * 1024
 _MOST_PROBLEMS: Final = 3
 
 
@@ -51,10 +53,10 @@ class Doorman:
         if answer.status != 401 or not _is_own(answer, url):
             return answer
         with answer:
-            challenge = answer.header("WWW-Authenticate")
+            challenge, reach = answer.header("WWW-Authenticate"), answer.reach
         logins = self._keychain.logins(*place)
         for who in sorted(logins or (None,), key=lambda one: one != last):
-            fresh = self._authorization(where, challenge, who)
+            fresh = self._authorization(where, challenge, who, reach)
             if not fresh:
                 continue
             answer = self._fetch(url, headers, fresh)
@@ -68,19 +70,25 @@ class Doorman:
         ours = {"Authorization": authorization} if authorization else {}
         return self._transport.get(url, {**headers, **ours})
 
-    def _authorization(self, where: Reference, challenge: str, who: Credentials | None) -> str:
+    def _authorization(
+        self, where: Reference, challenge: str, who: Credentials | None, within: Reach
+    ) -> str:
         """Return the header that the challenge asks for; empty if this login gets none."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
             return _basic(who) if who else ""
         if scheme.lower() == "bearer":
-            return self._bearer(where, dict(_PARAMETER.findall(rest)), who)
+            return self._bearer(where, dict(_PARAMETER.findall(rest)), who, within)
         raise unauthorized(
             where, f"it wants a login by '{scheme[:40]}', GKM knows Basic and Bearer"
         )
 
     def _bearer(
-        self, where: Reference, parameters: Mapping[str, str], who: Credentials | None
+        self,
+        where: Reference,
+        parameters: Mapping[str, str],
+        who: Credentials | None,
+        within: Reach,
     ) -> str:
         realm = parameters.get("realm", "")
         parts = urlsplit(realm)
@@ -88,17 +96,29 @@ class Doorman:
             raise unauthorized(where, f"it wants a token from '{realm[:200]}', which is no https")
         asked = {key: parameters[key] for key in ("service", "scope") if key in parameters}
         headers = {"Authorization": _basic(who)} if who else {}
+        query = "&".join(filter(None, (parts.query, urlencode(asked))))
+        url = parts._replace(query=query).geturl()
         # No redirects: whoever answers here may get the password.
-        with self._transport.get(f"{realm}?{urlencode(asked)}", headers, redirects=0) as answer:
+        with self._transport.get(url, headers, redirects=0, within=within) as answer:
             if answer.status in (400, *REFUSED):
                 return ""
             if answer.status != 200:
-                raise unavailable(realm, f"the token service answers {answer.status}")
-            found = manifest.load(answer.body(_LARGEST_ANSWER), "token")
-        token = found.get("token") or found.get("access_token")
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+                why = f"the token service answers {answer.status}"
+                raise unavailable(realm, why, answer.retry_after())
+            token = _token(answer)
+        if not token:
             raise unavailable(realm, "the token service answers without a token")
         return f"Bearer {token}"
+
+
+def _token(answer: Answer) -> str:
+    """Return the token; empty if there is none that could stand in a header."""
+    try:
+        found = manifest.load(answer.read(_LARGEST_TOKEN), "token")
+    except Rejected:  # what a token service sends says nothing about the image
+        return ""
+    token = found.get("token") or found.get("access_token")
+    return token if isinstance(token, str) and token.isascii() and token.isprintable() else ""
 
 
 def _basic(who: Credentials) -> str:

@@ -16,6 +16,8 @@ from gkm.oci import media
 
 MOST_LAYERS: Final = 128
 _LARGEST_BLOB: Final = 1 << 40
+_MOST_VALUES: Final = 100_000
+"""Of one document. Parsed, each costs up to 100 bytes: 4 MiB of ``{},{},`` would be 100 MiB."""
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -57,6 +59,9 @@ def bad_image(why: str) -> Rejected:
 
 def load(raw: bytes, what: str) -> dict[str, Any]:
     """Parse one JSON object; raises Rejected(BadImage) also for a key that stands twice."""
+    # Each value but the first comes after one of these; those within texts are counted, too.
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise bad_image(f"the {what} holds more than {_MOST_VALUES} values")
     try:
         value = json.loads(raw, object_pairs_hook=_no_twins)
     except (ValueError, RecursionError) as error:
@@ -78,8 +83,9 @@ def is_index(document: Mapping[str, Any]) -> bool:
     index, manifest = "manifests" in document, "layers" in document
     if index == manifest:
         raise bad_image("expected either 'manifests' (an index) or 'layers' (a manifest)")
-    media_type = document.get("mediaType", "")
-    if media_type and media_type not in (media.INDEXES if index else media.MANIFESTS):
+    media_type = document.get("mediaType") or ""
+    known = media.INDEXES if index else media.MANIFESTS
+    if media_type and not (isinstance(media_type, str) and media_type in known):
         raise bad_image(f"the document is of type '{media_type}', not an image or an image index")
     return index
 
@@ -144,8 +150,9 @@ def _platform(entry: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _is_image(entry: Any) -> bool:
+    media_type = entry.get("mediaType") if isinstance(entry, dict) else None
     return (
-        isinstance(entry, dict)
-        and entry.get("mediaType") in media.MANIFESTS
+        isinstance(media_type, str)
+        and media_type in media.MANIFESTS
         and _platform(entry)[0] != "unknown"
     )

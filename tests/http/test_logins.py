@@ -16,6 +16,7 @@ from gkm.oci.manifest import Descriptor
 from gkm.oci.registry import Registry
 from gkm.oci.settings import RegistrySettings
 from tests.certificates import Certificate, issue
+from tests.extract.badreg import BadRegistry, cut
 from tests.images import Answer, Image, Script, cache_files, scripted
 from tests.registry import ADDRESS, USERS, running
 
@@ -260,6 +261,20 @@ def test_a_real_registry_shows_and_sends_an_image_to_who_may_see_it(
     assert registry.resolve(f"{private}/team/k:v1").digest == NAME
     where = Reference.parse(f"{private}/team/k:v1")
     assert b"".join(registry.blob(where, LAYER)) == BLOBS[LAYER.digest]
+
+
+def test_a_real_registry_goes_on_where_its_mirror_broke_off(
+    private: str, certificate: Certificate
+) -> None:
+    layer = BLOBS[LAYER.digest]
+    with BadRegistry() as mirror:
+        mirror.paths[f"/v2/team/k/blobs/{LAYER.digest}"] = cut(layer, len(layer) // 2)
+        settings = RegistrySettings(
+            frozenset({mirror.host}), certificate.ca_pem, {private: (mirror.host,)}
+        )
+        registry = Registry(settings, keychain((private, FIRST)))
+        pieces = list(registry.blob(Reference.parse(f"{private}/team/k:v1"), LAYER))
+    assert pieces == [layer[: len(layer) // 2], layer[len(layer) // 2 :]]
 
 
 def test_a_real_registry_shows_nothing_to_others(private: str, settings: RegistrySettings) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import pytest
 
 from gkm.api.errors import Rejected, Retry
 from gkm.core.image import Reference
-from gkm.oci import http, media
+from gkm.oci import media, pace
 from gkm.oci.manifest import Descriptor, host_architecture
 from gkm.oci.registry import LARGEST_DOCUMENT, Registry
 from gkm.oci.settings import RegistrySettings
@@ -98,7 +100,7 @@ def test_a_status_becomes_a_reason(
 
 
 def test_nobody_there_and_silence_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(pace, "SILENCE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         registry = Registry(RegistrySettings(frozenset({host})))
@@ -151,7 +153,7 @@ def test_other_bytes_than_the_digest_says_are_never_taken(script: Script) -> Non
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda body: body[:-1], "RegistryUnavailable"),
+        (lambda body: body[:-1], "DigestMismatch"),
         (lambda body: body + b"x", "DigestMismatch"),
         (lambda body: b"x" + body[1:], "DigestMismatch"),
     ],
@@ -186,3 +188,36 @@ def test_a_redirect_to_nowhere_fails(script: Script, location: str) -> None:
     script.answers["/v2/k/c/manifests/v1"] = Answer(status=302, headers={"Location": location})
     with pytest.raises((Rejected, Retry)):
         resolve(script)
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(script: Script, said: str, after: float | None) -> None:
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=503, headers={"Retry-After": said})
+    error = failure(Retry, lambda: resolve(script))
+    assert isinstance(error, Retry)
+    assert error.after == after
+
+
+def test_a_server_may_name_the_moment_to_come_back(script: Script) -> None:
+    headers = {"Retry-After": formatdate(time.time() + 100, usegmt=True)}
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=429, headers=headers)
+    error = failure(Retry, lambda: resolve(script))
+    assert isinstance(error, Retry)
+    assert error.after == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("status", [206, 204, 408, 425])
+def test_what_may_be_otherwise_next_time_is_not_final(script: Script, status: int) -> None:
+    script.answers["/v2/k/c/manifests/v1"] = Answer(status=status)
+    assert failure(Retry, lambda: resolve(script)).reason == "RegistryUnavailable"
