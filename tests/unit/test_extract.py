@@ -176,7 +176,7 @@ def test_an_image_that_is_no_cache_is_rejected(
 def test_without_a_cluster_a_tag_and_a_new_directory_are_enough(
     script: Script, tmp_path: Path
 ) -> None:
-    group = json.dumps({"child_paths": {"add.cubin": "/root/.triton/KEY/add.cubin"}}).encode()
+    group = json.dumps({"child_paths": {"add.cubin": "/home/them/KEY/add.cubin"}}).encode()
     script.add(Image([cache_files({**FILES, "KEY/__grp__add.json": group})]))
     target = tmp_path / "new" / "cache"
     done = program("extract", f"{script.host}/k/c:v1", str(target), host=script.host)
