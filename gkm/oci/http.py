@@ -92,7 +92,7 @@ class Answer:
     def _piece(self, most: int) -> bytes:
         self._line.step()
         try:
-            return self._raw.read(most)
+            return self._raw.read1(most)  # what came, not what is to come: it is told and kept
         except _FAILURES as error:
             raise unavailable(self.url, f"the answer broke off: {error}") from error
 
