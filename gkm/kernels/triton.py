@@ -17,6 +17,8 @@ from typing import Any, Final
 from gkm.api.errors import Rejected
 from gkm.kernels.framework import Description
 
+_MOST_CHILDREN: Final = 100
+"""A group has a file for each stage; every one of its paths may become 1,000 times as long."""
 _LARGEST_METADATA: Final = 4 * 1024 * 1024
 _KERNEL_KEYS: Final = ("ptx_version", "num_stages", "num_warps", "debug")
 
@@ -53,7 +55,13 @@ class Triton:
                 for name, old in children.items()
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise Rejected("BadCache", f"'{path}' is no group file of Triton's cache") from None
+            raise Rejected(
+                "BadCache", f"'{path:.200}' is no group file of Triton's cache"
+            ) from None
+        if len(moved) > _MOST_CHILDREN:
+            raise Rejected(
+                "BadCache", f"'{path:.200}' names {len(moved)} files, far too many for a group"
+            )
         return json.dumps({**group, "child_paths": moved}).encode()
 
 
