@@ -35,11 +35,19 @@ $(KERNELS): $(VENV)
 venv: $(VENV) ## Make the virtual environment .venv from the lock file
 
 .PHONY: test
-test: lint unit faults e2e ## Run every test: linters, fast tests, faults, and the end-to-end suite on a real cluster
+test: lint unit extract faults e2e ## Run every test: linters, fast tests, hostile images, faults, and the end-to-end suite on a real cluster
 
 .PHONY: unit
 unit: $(VENV) ## Run the fast tests only
 	$(PYTEST) tests/unit tests/golden tests/http
+
+.PHONY: extract
+extract: deps $(VENV) ## Bring hostile and honest images from a real registry to volumes
+	$(PYTEST) tests/extract -s
+
+.PHONY: extract-all
+extract-all: deps $(VENV) ## The same, with the images that take minutes
+	$(PYTEST) tests/extract -s -m "slow or not slow"
 
 .PHONY: e2e
 e2e: deps $(KERNELS) ## Run the end-to-end suite on a cluster of its own, or on KUBECONFIG=FILE
@@ -106,6 +114,10 @@ bench-herd: deps $(VENV) ## Measure whether a bad Cache, registry, namespace or 
 .PHONY: fuzz-webhook
 fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
 	$(RUN) python -m tests.reviews 100000
+
+.PHONY: fuzz-extract
+fuzz-extract: $(VENV) ## Extract archives that were changed at random, for 30 minutes (FUZZ_ARGS="--minutes 5 --seed 1")
+	$(RUN) python -m tests.extract.fuzz $(FUZZ_ARGS)
 
 .PHONY: demo
 demo: deps $(KERNELS) ## Start a cluster, install GKM, bring a real Triton cache to a pod: HIT or MISS
