@@ -191,6 +191,7 @@ def foreign(volume: Path) -> list[str]:
 
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
 _PLACE = re.compile(r"(?:AT_FDCWD|\d+)<([^>]*)>(?:, \"([^\"]*)\")?")
+_RESULT = re.compile(r"\) += .*$")
 _WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
 _CHANGING = re.compile(
     r"^(mkdir|mknod|unlink|rmdir|rename|symlink|link|chmod|fchmod|chown|lchown|fchown|truncate"
@@ -215,7 +216,7 @@ def outside(lines: Sequence[str], volume: Path, log: Path) -> list[str]:
 def _allowed(arguments: str, volume: Path, log: Path) -> bool:
     if arguments.startswith(f'AT_FDCWD<{volume.parent}>, "{log}"'):
         return True
-    places = _PLACE.findall(arguments.rpartition(" = ")[0])
+    places = _PLACE.findall(_RESULT.sub("", arguments))
     return bool(places) and all(
         Path(folder).is_relative_to(volume) and "/" not in name and name not in (".", "..")
         for folder, name in places
