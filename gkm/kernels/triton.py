@@ -11,6 +11,7 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,16 +53,14 @@ class Triton:
             home = posixpath.join(mount_path, posixpath.dirname(path))
             moved = {
                 name: posixpath.join(home, posixpath.basename(old))
-                for name, old in children.items()
+                for name, old in islice(children.items(), _MOST_CHILDREN + 1)
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Rejected(
                 "BadCache", f"'{path:.200}' is no group file of Triton's cache"
             ) from None
         if len(moved) > _MOST_CHILDREN:
-            raise Rejected(
-                "BadCache", f"'{path:.200}' names {len(moved)} files, far too many for a group"
-            )
+            raise Rejected("BadCache", f"'{path:.200}' names more than {_MOST_CHILDREN} files")
         return json.dumps({**group, "child_paths": moved}).encode()
 
 

@@ -38,7 +38,7 @@ def _far() -> Row:
     """A small group file far below: each of its paths grows by the path of its folder."""
     far = b"/".join([b"d" * 200] * 4)
     group = t.pax((b"path", P + far + b"/__grp__a.json")) + t.file(b"g", _children(80_000))
-    expected = Refused("BadCache", ("dddd", "names 80000 files, far too many"))
+    expected = Refused("BadCache", ("dddd", "names more than 100 files"))
     return Row("M46", "group-that-grows", lambda: image(GOOD, group), expected)
 
 
@@ -205,6 +205,7 @@ ROWS: list[Row] = [
     _bad_cache("group-deep", _deep(b'{"a":', 100_000)),
     _bad_cache("group-with-a-long-number", _deep(b"9", 500_000) + b"}"),
     _bad_cache("group-of-another-type", b"[]"),
+    _bad_cache("group-of-empty-objects", b"[" + b"{}," * 349_000 + b"{}]"),
     _bad_cache("group-with-numbers-for-paths", b'{"child_paths":{"a":1}}'),
     _bad_cache("group-of-2-mib", b" " * (2 << 20), "KEY/__grp__a.json", "far too many for paths"),
     _far(),
