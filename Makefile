@@ -35,14 +35,14 @@ $(KERNELS): $(VENV)
 venv: $(VENV) ## Make the virtual environment .venv from the lock file
 
 .PHONY: test
-test: lint unit extract faults e2e ## Run every test: linters, fast tests, faults, and the end-to-end suite on a real cluster
+test: lint unit extract faults e2e ## Run every test: linters, fast tests, hostile images, faults, and the end-to-end suite on a real cluster
 
 .PHONY: unit
 unit: $(VENV) ## Run the fast tests only
 	$(PYTEST) tests/unit tests/golden tests/http
 
 .PHONY: extract
-extract: deps $(VENV) ## Kill, starve and fail the extraction program at a sample of its system calls
+extract: deps $(VENV) ## Bring hostile and honest images to volumes, through bad registries; kill the program on its way
 	$(PYTEST) tests/extract -s
 
 .PHONY: e2e
@@ -56,7 +56,7 @@ else
 endif
 
 .PHONY: extract-all
-extract-all: deps $(VENV) ## The same at each of its system calls (half an hour)
+extract-all: deps $(VENV) ## The same with the images that take minutes, and at each of its system calls (an hour)
 	$(PYTEST) tests/extract -s -m "slow or not slow"
 
 .PHONY: faults
@@ -118,6 +118,10 @@ bench-extract: $(VENV) ## Measure how long a layer of 1 GB takes: GKM, tar, tarf
 .PHONY: fuzz-webhook
 fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
 	$(RUN) python -m tests.reviews 100000
+
+.PHONY: fuzz-extract
+fuzz-extract: $(VENV) ## Extract archives that were changed at random, for 30 minutes (FUZZ_ARGS="--minutes 5 --seed 1")
+	$(RUN) python -m tests.extract.fuzz $(FUZZ_ARGS)
 
 .PHONY: demo
 demo: deps $(KERNELS) ## Start a cluster, install GKM, bring a real Triton cache to a pod: HIT or MISS

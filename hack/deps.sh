@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the local cluster and the image builder need from Debian. Where everything is there it does
-# nothing; where it cannot install it says what is missing.
+# What the local cluster, the image builder and the tests of extraction need from Debian. Where
+# everything is there it does nothing; where it cannot install it says what is missing.
 set -eu
 
 # program:package

@@ -21,6 +21,9 @@ _POINTERS: Final = frozenset({*_DIRECTORY_VARIABLE.values(), "TORCHINDUCTOR_CACH
 DEFAULT_MOUNT_PATH: Final = "/cache"
 """Where workloads mount a cache unless ``spec.mountPath`` says otherwise."""
 
+LARGEST_CACHE: Final = 8 << 30
+"""Bytes; an image that holds more is refused, whatever room there is."""
+
 _MIB: Final = 1024 * 1024
 _SMALLEST_CLAIM: Final = 1024 * _MIB
 _UNPACKED_PER_PACKED: Final = 4
@@ -164,8 +167,13 @@ def declared_size(labels: Mapping[str, str]) -> int | None:
 
 
 def storage_request(facts: ImageFacts) -> int:
-    """Bytes to ask for when ``spec.storageSize`` is not set."""
+    """Bytes to ask for when ``spec.storageSize`` is not set; bounded, whatever the image says."""
     declared = declared_size(facts.labels)
-    if declared is None:
-        return max(_SMALLEST_CLAIM, facts.layer_bytes * _UNPACKED_PER_PACKED)
-    return max(_SMALLEST_CLAIM, declared * 11 // 10 + 64 * _MIB)
+    packed = facts.layer_bytes * _UNPACKED_PER_PACKED
+    wanted = packed if declared is None else _with_room(declared)
+    return min(max(_SMALLEST_CLAIM, wanted), _with_room(LARGEST_CACHE))
+
+
+def _with_room(size: int) -> int:
+    """Add what a file system takes for itself."""
+    return size * 11 // 10 + 64 * _MIB

@@ -9,14 +9,14 @@ from collections import deque
 from contextlib import closing
 
 from gkm.api.errors import Rejected
-from gkm.core.image import Reference, declared_size
+from gkm.core.image import LARGEST_CACHE, Reference, declared_size
 from gkm.core.outcome import Outcome
 from gkm.core.progress import mebibytes
 from gkm.extract.ahead import ahead
 from gkm.extract.told import Told
 from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
-from gkm.extract.volume import Marker, Volume, is_full
+from gkm.extract.volume import RESERVED, Marker, Volume, is_full
 from gkm.oci.layer import Layer, readable_layers, tar_stream
 from gkm.oci.registry import Registry
 
@@ -53,6 +53,8 @@ def _fill(
     layers = readable_layers(image)
     packed = sum(layer.size for layer, _ in layers)
     needed = declared_size(image.config.labels) or packed
+    if (largest := max(needed, packed)) > LARGEST_CACHE:
+        raise Rejected("TooLarge", f"{largest} bytes; GKM unpacks at most {LARGEST_CACHE}")
     try:
         volume.begin()
         volume.check_room(needed)
@@ -62,7 +64,7 @@ def _fill(
             for layer in layers:
                 _unpack(registry, where, layer, unpacker, told)
             unpacker.check()
-            tree.seal()
+            tree.seal(besides=RESERVED)
         marker = Marker(where.digest, mount_path, unpacker.bytes, unpacker.files)
         volume.complete(marker)
     except OSError as error:

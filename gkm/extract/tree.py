@@ -5,7 +5,9 @@ whatever names an archive holds, and whoever else writes to the volume, nothing 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from gkm.api.errors import Rejected
@@ -13,6 +15,7 @@ from gkm.api.errors import Rejected
 FILE_MODE: Final = 0o444
 DIRECTORY_MODE: Final = 0o555
 _WHILE_FILLING: Final = 0o755
+_AT_ONCE: Final = 1000
 OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,7 +28,6 @@ class Tree:
 
     def __init__(self, root: int) -> None:
         self._root = root
-        self._made: list[str] = []
         self._open_path = ""
         self._open = os.dup(root)
 
@@ -40,18 +42,20 @@ class Tree:
         try:
             descriptor = os.open(name, _NEW_FILE, FILE_MODE, dir_fd=self._open)
         except FileExistsError:
-            raise Rejected("BadArchive", f"'{path}' stands in the image twice") from None
+            why = "is there already: this file system takes two names for one"
+            raise Rejected("BadArchive", f"'{path:.200}' {why}") from None
         try:
             for piece in pieces:
                 _write(descriptor, piece)
         finally:
             os.close(descriptor)
 
-    def seal(self) -> None:
-        """Make the directories read-only, deepest first."""
-        for path in reversed(self._made):
-            self._enter(path)
-            os.fchmod(self._open, DIRECTORY_MODE)
+    def seal(self, besides: Container[str]) -> None:
+        """Make the directories read-only, but for the root and those named in ``besides``."""
+        with os.scandir(self._root) as found:
+            for entry in found:
+                if entry.name not in besides and entry.is_dir(follow_symlinks=False):
+                    _seal(self._root, entry.name)
 
     def close(self) -> None:
         """Let go of the open directory; the tree stays as it is."""
@@ -75,15 +79,12 @@ class Tree:
         self._open, self._open_path = current, path
 
     def _child(self, parent: int, name: str, path: str) -> int:
-        try:
+        with suppress(FileExistsError):
             os.mkdir(name, _WHILE_FILLING, dir_fd=parent)
-            self._made.append(path)
-        except FileExistsError:
-            pass
         try:
             return os.open(name, OPEN_DIRECTORY, dir_fd=parent)
         except NotADirectoryError:
-            raise Rejected("BadArchive", f"'{path}' is a file and a directory") from None
+            raise Rejected("BadArchive", f"'{path:.200}' is a file and a directory") from None
 
 
 def _write(descriptor: int, piece: bytes | memoryview) -> None:
@@ -92,9 +93,25 @@ def _write(descriptor: int, piece: bytes | memoryview) -> None:
         written += os.write(descriptor, piece[written:])
 
 
-def names(directory: int) -> list[str]:
-    """Return what lies in the directory with this descriptor."""
-    return os.listdir(directory)
+def _seal(parent: int, name: str) -> None:
+    directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+    try:
+        with os.scandir(directory) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    _seal(directory, entry.name)
+        os.fchmod(directory, DIRECTORY_MODE)
+    finally:
+        os.close(directory)
+
+
+def names(directory: int, besides: Container[str] = ()) -> list[str]:
+    """Return what lies in the directory with this descriptor: at most 1,000 names.
+
+    All the names of a large directory would not fit into the Job's memory.
+    """
+    with os.scandir(directory) as found:
+        return list(islice((one.name for one in found if one.name not in besides), _AT_ONCE))
 
 
 def remove(parent: int, name: str) -> None:
@@ -105,8 +122,14 @@ def remove(parent: int, name: str) -> None:
         descriptor = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
         try:
             os.fchmod(descriptor, 0o700)
-            for child in names(descriptor):
-                remove(descriptor, child)
+            clear(descriptor)
         finally:
             os.close(descriptor)
         os.rmdir(name, dir_fd=parent)
+
+
+def clear(directory: int, besides: Container[str] = ()) -> None:
+    """Remove everything from the directory with this descriptor but the names in ``besides``."""
+    while some := names(directory, besides):
+        for name in some:
+            remove(directory, name)

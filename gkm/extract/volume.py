@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gkm.api.errors import Rejected, Retry
-from gkm.extract.tree import OPEN_DIRECTORY, names, remove
+from gkm.extract.tree import OPEN_DIRECTORY, clear, names, remove
 
 OWN: Final = ".gkm"
 MARKER: Final = "complete"
@@ -103,7 +103,7 @@ class Volume:
         Nothing is written to a volume that is empty: one that no extraction ever reached may still
         be its maker's, and not ours to write to.
         """
-        if not set(names(self.root)) - NOT_OURS:
+        if not names(self.root, NOT_OURS):
             return
         self._claim()
         self._remove_content()
@@ -130,10 +130,9 @@ class Volume:
         )
 
     def _claim(self) -> None:
-        found = set(names(self.root)) - NOT_OURS
-        if OWN in found:
+        if _is_there(self.root, OWN):
             return
-        if found:
+        if found := names(self.root, NOT_OURS):
             few = ", ".join(sorted(found)[:5])
             raise Rejected(
                 "ForeignContent",
@@ -146,13 +145,12 @@ class Volume:
         """Remove the marker, durably, before anything that it vouches for."""
         own = os.open(OWN, OPEN_DIRECTORY, dir_fd=self.root)
         try:
-            if MARKER in names(own):
+            if _is_there(own, MARKER):
                 os.unlink(MARKER, dir_fd=own)
                 os.fsync(own)
         finally:
             os.close(own)
-        for name in set(names(self.root)) - RESERVED:
-            remove(self.root, name)
+        clear(self.root, RESERVED)
 
 
 def is_full(error: OSError) -> bool:
@@ -164,10 +162,17 @@ def remove_all(root: int, name: str) -> None:
     """Empty the directory ``name`` below the descriptor ``root``; it stays itself."""
     descriptor = os.open(name, OPEN_DIRECTORY, dir_fd=root)
     try:
-        for child in names(descriptor):
-            remove(descriptor, child)
+        clear(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _syncfs(descriptor: int) -> None:

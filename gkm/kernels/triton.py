@@ -11,12 +11,15 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from gkm.api.errors import Rejected
 from gkm.kernels.framework import Description
 
+_MOST_CHILDREN: Final = 100
+"""A group has a file for each stage; every one of its paths may become 1,000 times as long."""
 _LARGEST_METADATA: Final = 4 * 1024 * 1024
 _KERNEL_KEYS: Final = ("ptx_version", "num_stages", "num_warps", "debug")
 
@@ -50,10 +53,14 @@ class Triton:
             home = posixpath.join(mount_path, posixpath.dirname(path))
             moved = {
                 name: posixpath.join(home, posixpath.basename(old))
-                for name, old in children.items()
+                for name, old in islice(children.items(), _MOST_CHILDREN + 1)
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise Rejected("BadCache", f"'{path}' is no group file of Triton's cache") from None
+            raise Rejected(
+                "BadCache", f"'{path:.200}' is no group file of Triton's cache"
+            ) from None
+        if len(moved) > _MOST_CHILDREN:
+            raise Rejected("BadCache", f"'{path:.200}' names more than {_MOST_CHILDREN} files")
         return json.dumps({**group, "child_paths": moved}).encode()
 
 

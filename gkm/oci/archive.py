@@ -5,25 +5,37 @@ Formats: POSIX.1-2001 ustar and pax ("pax Interchange Format"), GNU long names. 
 here, and nothing is kept but names and at most one chunk.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from gkm.core.image import LARGEST_CACHE
 from gkm.oci.names import Names, canonical, refuse
 
 BLOCK: Final = 512
-MOST_ENTRIES: Final = 100_000
 LARGEST_FILE: Final = 4 << 30
-LARGEST_TOTAL: Final = 8 << 30
 _LARGEST_EXTENSION: Final = 64 * 1024
 _EXTENSIONS_TOTAL: Final = 64 * 1024 * 1024
+_LONGEST_END: Final = 1024 * 1024
+"""Zeros after the last member: writers fill a record, 10 KiB by custom."""
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \x00")
 _ZERO: Final = bytes(BLOCK)
 _FILE_TYPES: Final = (b"0", b"\x00")
 _DIRECTORY: Final = b"5"
 _PAX: Final = b"x"
 _GNU_LONG_NAME: Final = b"L"
+_NUMBERS: Final = tuple(
+    slice(start, start + length)
+    for start, length in ((100, 8), (108, 8), (116, 8), (136, 12), (329, 8), (337, 8))
+)
+"""Mode, owner, group, time, device: not used here, but other readers stumble over wrong ones."""
+_OCTAL: Final = re.compile(rb" *([0-7]*)[ \x00]*")
+_UNUSED: Final = (slice(500, 512), slice(345, 512))
+"""What no archive of these kinds holds: after the prefix of ustar, after the names of GNU."""
+_CHANGES: Final = (b"GNU.", b"SUN.", b"linkpath", b"SCHILY.realsize", b"SCHILY.filetype")
+"""Pax records by which some reader takes a member for another kind or size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,27 @@ class Member:
     size: int
 
 
+class Tally:
+    """What the archives of one image hold so far, together: no path twice, and not too much."""
+
+    def __init__(self) -> None:
+        self._names = Names()
+        self._bytes = 0
+        self._extensions = 0
+
+    def next_layer(self) -> None:
+        """Begin another archive of the same image."""
+        self._names.next_layer()
+
+    def add(self, member: Member, extensions: int) -> None:
+        """Count a member that ``extensions`` bytes described; raises Rejected(BadArchive)."""
+        self._names.add(member.name, directory=member.directory)
+        self._bytes += member.size
+        self._extensions += extensions
+        if self._bytes > LARGEST_CACHE or self._extensions > _EXTENSIONS_TOTAL:
+            raise refuse(member.name, "the image is larger than any cache GKM unpacks")
+
+
 class Archive:
     """Iterates over the members of one tar stream; ``data`` reads the current one's content.
 
@@ -42,28 +75,24 @@ class Archive:
     the source of bytes raises passes through.
     """
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], tally: Tally) -> None:
+        tally.next_layer()
+        self._tally = tally
         self._source = _Source(chunks)
-        self._names = Names()
         self._left = 0
         self._padding = 0
 
     def members(self) -> Iterator[Member]:
         """Yield the members in order; content that was not read is skipped, never unchecked."""
-        total = entries = extensions = 0
         while (header := self._next_header()) is not None:
             extended: dict[bytes, bytes] = {}
             if header[156:157] in (_PAX, _GNU_LONG_NAME):
                 extended = self._extension(header)
-                extensions += sum(map(len, extended.values()))
                 header = self._next_header()
             if header is None:
                 raise refuse("(end)", "an extended header stands before nothing")
             member = _member(header, extended)
-            self._names.add(member.name, directory=member.directory)
-            entries, total = entries + 1, total + member.size
-            if entries > MOST_ENTRIES or total > LARGEST_TOTAL or extensions > _EXTENSIONS_TOTAL:
-                raise refuse(member.name, "the archive is larger than any cache GKM unpacks")
+            self._tally.add(member, sum(map(len, extended.values())))
             self._left, self._padding = member.size, -member.size % BLOCK
             yield member
         self._source.expect_zeros()
@@ -83,7 +112,7 @@ class Archive:
             self._padding = 0
         header = self._source.take(BLOCK)
         if header != _ZERO:
-            _check_sum(header)
+            _check(header)
             return header
         if self._source.take(BLOCK) != _ZERO:
             raise refuse("(end)", "data follows the end of the archive")
@@ -100,24 +129,30 @@ class Archive:
         self._source.take(-size % BLOCK)
         if header[156:157] == _PAX:
             return _pax_records(raw)
-        return {b"path": raw.removesuffix(b"\x00")}
+        if not raw.endswith(b"\x00"):
+            raise refuse(raw, "a long name without an end")
+        return {b"path": raw[:-1]}
 
 
 def _member(header: bytes, extended: dict[bytes, bytes]) -> Member:
-    raw = extended.get(b"path") or _ustar_name(header)
+    own = _ustar_name(header)
+    raw = extended.get(b"path", own)
     kind = header[156:157]
-    name = canonical(raw)
-    if header[257:265] not in _MAGICS:
-        raise refuse(name, "not a ustar, pax or GNU archive")
     if kind not in (*_FILE_TYPES, _DIRECTORY):
-        raise refuse(name, f"type {kind!r}: only regular files and directories belong in a cache")
+        raise refuse(raw, f"type {kind!r}: only regular files and directories belong in a cache")
+    name = canonical(raw)
+    if header[_UNUSED[_MAGICS.index(header[257:265])]].strip(b"\x00"):
+        raise refuse(name, "its header is used where the format leaves it empty")
+    for key in extended:
+        if key.startswith(_CHANGES):
+            raise refuse(name, f"the record {key!r} does not belong in a cache")
     directory = kind == _DIRECTORY
     size = _number(header, 124, 12)
     if extended.get(b"size", b"%d" % size) != b"%d" % size:
         raise refuse(name, "two headers disagree on its size")
     if (directory and size) or size > LARGEST_FILE:
         raise refuse(name, f"a size of {size} bytes is not possible here")
-    if raw.endswith(b"/") and not directory:
+    if (raw.endswith(b"/") and not directory) or (own.endswith(b"/") and kind == b"\x00"):
         raise refuse(name, "a file whose name ends in a slash")
     return Member(name, directory, size)
 
@@ -136,15 +171,23 @@ def _text(field: bytes) -> bytes:
 
 
 def _number(header: bytes, start: int, length: int) -> int:
-    digits = header[start : start + length].strip(b" \x00")
-    if not digits or digits.strip(b"01234567"):
+    found = _OCTAL.fullmatch(header[start : start + length])
+    if found is None or not found[1]:
         raise refuse(header[0:100].rstrip(b"\x00"), "a number field holds no octal digits")
-    return int(digits, 8)
+    return int(found[1], 8)
 
 
-def _check_sum(header: bytes) -> None:
+def _check(header: bytes) -> None:
+    """Refuse a header, of whatever kind, that another reader could understand differently."""
+    name = header[0:100].rstrip(b"\x00")
     if _number(header, 148, 8) != sum(header) - sum(header[148:156]) + 8 * 0x20:
-        raise refuse(header[0:100].rstrip(b"\x00"), "its header's checksum is wrong")
+        raise refuse(name, "its header's checksum is wrong")
+    if header[257:265] not in _MAGICS:
+        raise refuse(name, "not a ustar, pax or GNU archive")
+    for field in _NUMBERS:
+        # GNU writes large and negative numbers in binary.
+        if header[field][0] not in (0x80, 0xFF) and not _OCTAL.fullmatch(header[field]):
+            raise refuse(name, "a number field holds no octal digits")
 
 
 def _pax_records(raw: bytes) -> dict[bytes, bytes]:
@@ -158,8 +201,8 @@ def _pax_records(raw: bytes) -> dict[bytes, bytes]:
         key, equals, value = raw[space + 1 : max(end - 1, 0)].partition(b"=")
         if end <= space or end > len(raw) or raw[end - 1 : end] != b"\n" or not equals:
             raise refuse("(pax header)", "a record is malformed")
-        if key in records or key.startswith((b"GNU.sparse", b"linkpath")) or b"\x00" in value:
-            raise refuse("(pax header)", f"the record {key!r} does not belong in a cache")
+        if key in records:
+            raise refuse("(pax header)", f"the record {key!r} stands twice")
         records[key] = value
         start = end
     return records
@@ -191,7 +234,9 @@ class _Source:
         return found
 
     def expect_zeros(self) -> None:
-        """Read to the end of the stream; only zeros may be left."""
+        """Read to the end of the stream; only zeros may be left, and few."""
+        left = _LONGEST_END
         for chunk in chain((bytes(self._chunk),), self._chunks):
-            if chunk.count(0) != len(chunk):
+            left -= len(chunk)
+            if left < 0 or chunk.count(0) != len(chunk):
                 raise refuse("(end)", "data follows the end of the archive")

@@ -7,10 +7,9 @@ checksum refuse the image. isal inflates about twice as fast as zlib.
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from isal import igzip_lib
-
 from gkm.api.errors import Rejected
-from gkm.oci import media
+from gkm.oci import gzipped, media
+from gkm.oci.manifest import Descriptor
 
 CHUNK: Final = 1024 * 1024
 _MOST_MEMBERS: Final = 10_000
@@ -20,9 +19,9 @@ _RATIO_MAX: Final = 200
 _RATIO_FROM: Final = 64 * 1024 * 1024
 
 
-def inflate(media_type: str, compressed: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the uncompressed bytes in pieces of at most 1 MiB; raises Rejected(BrokenLayer)."""
-    make, failure = _zstd() if media_type == media.OCI_LAYER_ZSTD else _gzip()
+def inflate(layer: Descriptor, compressed: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a layer's plain bytes in pieces of at most 1 MiB; raises Rejected(BrokenLayer)."""
+    make, failures = _zstd() if layer.media_type == media.OCI_LAYER_ZSTD else _gzip()
     consumed = produced = 0
     members, decoder = 0, None
     for chunk in compressed:
@@ -32,31 +31,35 @@ def inflate(media_type: str, compressed: Iterator[bytes]) -> Iterator[bytes]:
             if decoder is None:
                 members += 1
                 decoder = make()
-            piece, rest, decoder = _step(decoder, rest, failure)
+            try:
+                piece, rest, decoder = _step(decoder, rest)
+            except failures as error:
+                raise _broken(layer, f"does not decompress: {error}") from None
             produced += len(piece)
             if members > _MOST_MEMBERS or produced > max(_RATIO_FROM, consumed * _RATIO_MAX):
-                raise Rejected("BrokenLayer", "the layer unpacks to far more than it can hold")
+                raise _broken(layer, "unpacks to far more than it can hold")
             if piece:
                 yield piece
     if decoder is not None or not members:
-        raise Rejected("BrokenLayer", "the compressed layer ends too early")
+        raise _broken(layer, "ends too early")
 
 
-def _step(decoder: Any, data: bytes, failure: type[Exception]) -> tuple[bytes, bytes, Any]:
-    try:
-        piece = decoder.decompress(data, CHUNK)
-    except failure as error:
-        raise Rejected("BrokenLayer", f"the layer does not decompress: {error}") from None
+def _broken(layer: Descriptor, why: str) -> Rejected:
+    return Rejected("BrokenLayer", f"layer {layer.digest} ({layer.media_type}) {why}")
+
+
+def _step(decoder: Any, data: bytes) -> tuple[bytes, bytes, Any]:
+    piece = decoder.decompress(data, CHUNK)
     if decoder.eof:
         return piece, decoder.unused_data, None
     return piece, b"", decoder
 
 
 def _gzip() -> tuple[Callable[[], Any], Any]:
-    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.IsalError
+    return gzipped.Member, gzipped.FAILURES
 
 
-def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
+def _zstd() -> tuple[Callable[[], Any], Any]:
     from backports import zstd  # noqa: PLC0415 - few layers need it
 
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}

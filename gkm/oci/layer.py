@@ -41,7 +41,7 @@ def tar_stream(layer: Layer, compressed: Iterator[bytes]) -> Iterator[bytes]:
     """Yield a layer's tar; raises Rejected(BadImage) at its end if the diffID is another."""
     descriptor, diff_id = layer
     digest = hashlib.sha256()
-    for chunk in inflate(descriptor.media_type, compressed):
+    for chunk in inflate(descriptor, compressed):
         digest.update(chunk)
         yield chunk
     if f"sha256:{digest.hexdigest()}" != diff_id:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gkm.api.errors import Rejected
-from gkm.oci.archive import Archive
+from gkm.oci import archive
+from gkm.oci.archive import Archive, Tally
 from tests.images import Entry, tar
 
 COMPONENT = st.text(
@@ -22,9 +23,9 @@ PATH = st.lists(COMPONENT, min_size=1, max_size=5).map("/".join)
 
 def read(raw: bytes, chunk: int = 1000) -> list[Entry]:
     pieces = (raw[at : at + chunk] for at in range(0, len(raw), chunk))
-    archive = Archive(pieces)
+    opened = Archive(pieces, Tally())
     return [
-        (one.name, None if one.directory else b"".join(archive.data())) for one in archive.members()
+        (one.name, None if one.directory else b"".join(opened.data())) for one in opened.members()
     ]
 
 
@@ -138,6 +139,23 @@ def test_an_archive_that_ends_early_or_goes_on_is_refused() -> None:
     refusal(whole[:body] + bytes(512) + whole)
 
 
+def test_a_path_stands_once_in_all_layers_of_an_image_and_folders_may_stand_in_each() -> None:
+    tally = Tally()
+    for entries in ([("d/", None), ("d/a", b"")], [("d/", None), ("d/b", b"")]):
+        found = Archive(_whole(tar(entries)), tally).members()
+        assert [one.directory for one in found] == [True, False]
+    with pytest.raises(Rejected, match="stands twice"):
+        list(Archive(_whole(tar([("d/A", b"")])), tally).members())
+
+
+def test_layers_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "LARGEST_CACHE", 1000)
+    tally = Tally()
+    list(Archive(_whole(tar([("a", b"x" * 600)])), tally).members())
+    with pytest.raises(Rejected, match="larger than any cache"):
+        list(Archive(_whole(tar([("b", b"x" * 600)])), tally).members())
+
+
 def test_wrong_numbers_are_refused() -> None:
     good = member("a")
     refusal(good[:148] + b"0000000\x00" + good[156:])
@@ -162,7 +180,7 @@ def _pax(headers: dict[str, str]) -> bytes:
 
 def test_content_that_nobody_reads_is_skipped() -> None:
     raw = tar([("a", b"x" * 5000), ("b", b"y")])
-    assert [one.name for one in Archive(_whole(raw)).members()] == ["a", "b"]
+    assert [one.name for one in Archive(_whole(raw), Tally()).members()] == ["a", "b"]
 
 
 def _whole(raw: bytes) -> Iterator[bytes]:

@@ -119,6 +119,13 @@ def test_another_image_or_mount_path_replaces_everything(script: Script, volume:
     assert (volume / "lost+found").is_dir()
 
 
+def test_a_volume_of_any_number_of_files_is_emptied(script: Script, volume: Path) -> None:
+    many = {f"{where}f{n}": b"" for where in ("", "KEY/") for n in range(2500)}
+    run(script, Image([cache_files(many)]), volume)
+    run(script, Image([cache_files(FILES)]), volume)
+    assert content(volume) == FILES
+
+
 def test_a_failed_run_leaves_an_unfinished_volume_that_the_next_one_fills(
     script: Script, volume: Path
 ) -> None:
@@ -219,9 +226,10 @@ def test_progress_is_lines_in_a_log_and_a_bar_on_a_terminal(
 
 
 def test_a_volume_that_is_too_small_says_so_before_it_is_filled(
-    script: Script, volume: Path
+    script: Script, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = Image([cache_files(FILES)], size_label="100000000000000")
+    monkeypatch.setattr(Volume, "free", lambda _: 10 << 20)
+    image = Image([cache_files(FILES)], size_label=str(11 << 20))
     with pytest.raises(Retry, match=r"NoSpace.*spec\.storageSize"):
         run(script, image, volume)
     assert content(volume) == {}

@@ -3,7 +3,7 @@
 import pytest
 
 from gkm.api.errors import Rejected
-from gkm.core.image import ImageFacts, Reference, framework, storage_request
+from gkm.core.image import LARGEST_CACHE, ImageFacts, Reference, framework, storage_request
 
 DIGEST = "sha256:" + "a" * 64
 MIB = 1024 * 1024
@@ -68,8 +68,10 @@ def _facts(packed: int, **labels: str) -> ImageFacts:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (_facts(1, triton=str(10_000 * MIB)), 11_064 * MIB),
-        (_facts(1, vllm=str(10_000 * MIB)), 11_064 * MIB),
+        (_facts(1, triton=str(5_000 * MIB)), 5_564 * MIB),
+        (_facts(1, vllm=str(5_000 * MIB)), 5_564 * MIB),
+        (_facts(1, triton="9" * 15), LARGEST_CACHE * 11 // 10 + 64 * MIB),
+        (_facts(1 << 40), LARGEST_CACHE * 11 // 10 + 64 * MIB),
         (_facts(1, triton="72152"), 1024 * MIB),
         (_facts(1000 * MIB), 4000 * MIB),
         (_facts(1000 * MIB, triton="many"), 4000 * MIB),

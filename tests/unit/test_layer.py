@@ -1,6 +1,7 @@
 """Decompression with limits, the diffID, and which layers are read at all."""
 
 import gzip
+import struct
 import zlib
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from gkm.oci.inflate import inflate
 from gkm.oci.layer import readable_layers, tar_stream
 from gkm.oci.manifest import Config, Descriptor, Manifest
 from gkm.oci.registry import Image
+from tests.extract.packing import gzip_with
 from tests.images import digest
 
 GZIP, ZSTD = media.OCI_LAYER_GZIP, media.OCI_LAYER_ZSTD
@@ -24,7 +26,7 @@ def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
 
 
 def unpacked(kind: str, raw: bytes) -> bytes:
-    return b"".join(inflate(kind, chunks(raw)))
+    return b"".join(inflate(Descriptor(kind, digest(raw), len(raw)), chunks(raw)))
 
 
 @pytest.mark.parametrize(("kind", "pack"), [(GZIP, gzip.compress), (ZSTD, zstd.compress)])
@@ -42,6 +44,39 @@ def test_a_wrong_checksum_is_refused() -> None:
     raw[-6] ^= 1
     with pytest.raises(Rejected):
         unpacked(GZIP, bytes(raw))
+
+
+EXTRA, NAME, COMMENT = struct.pack("<H", 22) + b"e" * 22, b"name\x00", b"comment\x00"
+HEADER_CRC = struct.pack("<H", zlib.crc32(b"\x1f\x8b\x08\x02" + bytes(5) + b"\xff") & 0xFFFF)
+
+
+@pytest.mark.parametrize("size", [1, 7, 13, 100, 1 << 20])
+@pytest.mark.parametrize(
+    ("flags", "fields"),
+    [(0, b""), (4, EXTRA), (8, NAME), (16, COMMENT), (0x1C, EXTRA + NAME + COMMENT),
+     (2, HEADER_CRC)],
+)  # fmt: skip
+def test_a_gzip_header_may_have_every_field_and_come_in_pieces(
+    flags: int, fields: bytes, size: int
+) -> None:
+    raw = gzip_with(TEXT, flags, fields) * 2
+    layer = Descriptor(GZIP, digest(raw), len(raw))
+    assert b"".join(inflate(layer, chunks(raw, size))) == TEXT * 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("flags", "fields"),
+    [(0x20, b""), (0x80, b""), (2, b"\x00\x00"), (8, b"n" * (1 << 18) + b"\x00"),
+     (16, b"c" * (1 << 18))],
+)  # fmt: skip
+def test_a_gzip_header_that_breaks_the_rules_is_refused_however_it_comes(
+    flags: int, fields: bytes, size: int
+) -> None:
+    raw = gzip_with(TEXT, flags, fields)
+    layer = Descriptor(GZIP, digest(raw), len(raw))
+    with pytest.raises(Rejected, match=r"BrokenLayer.*header"):
+        b"".join(inflate(layer, chunks(raw, max(size, len(fields) // 1000))))
 
 
 def test_the_media_type_is_believed() -> None:
