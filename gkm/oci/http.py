@@ -84,6 +84,7 @@ class Answer:
 
     def _pieces(self, limit: int) -> Iterator[bytes]:
         while limit and (piece := self._piece(min(limit, CHUNK))):
+            piece = piece[:limit]  # http.client gives more of a chunk whose size is negative
             limit -= len(piece)
             yield piece
         if limit and self._raw.length:
