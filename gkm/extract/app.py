@@ -89,7 +89,8 @@ def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) 
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
     logins = _keychain()
     say(f"extracting {image}")
-    directory.mkdir(parents=True, exist_ok=True)
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
     with Volume(directory) as volume:
         try:
             registry = Registry(settings, logins, TRIES)
