@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from gkm.core.progress import Progress
@@ -15,7 +16,13 @@ _CLEAR: Final = "\r\x1b[K"
 
 def say(line: str) -> None:
     """Write one log line; it takes the place of a bar."""
-    print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}", file=sys.stderr, flush=True)
+    _print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}\n")
+
+
+def _print(text: str) -> None:
+    """A log that cannot be written must not cost the extraction."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 class Told:
@@ -43,4 +50,4 @@ class Told:
             return
         full = min(_WIDTH, _WIDTH * far.done // max(1, far.total))
         bar = "#" * full + "-" * (_WIDTH - full)
-        print(f"{_CLEAR}[{bar}] {far}", end="", file=sys.stderr, flush=True)
+        _print(f"{_CLEAR}[{bar}] {far}")
