@@ -232,7 +232,7 @@ async def test_users_who_fight_get_one_write_for_each_edit(sky: Weather) -> None
     await sky.until("the status is whole again", spot.serves)
     made = sum(writes(seat, begun) for seat in sky.stack.seats)
     sky.note("F63", f"{made} writes for 6 edits of the status and 6 of a claim's labels")
-    assert made <= 15
+    assert made <= 18  # of each edit of the status an event may tell, too
 
 
 async def test_a_finalizer_that_somebody_strips_is_no_hot_loop(sky: Weather) -> None:  # F64
