@@ -17,7 +17,8 @@ from gkm.extract.told import Told
 from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import RESERVED, Marker, Volume, is_full
-from gkm.oci.layer import Layer, readable_layers, tar_stream
+from gkm.oci.inflate import inflate
+from gkm.oci.layer import Layer, checked, readable_layers
 from gkm.oci.registry import Registry
 
 
@@ -79,8 +80,8 @@ def _unpack(
 ) -> None:
     compressed = told.passing(registry.blob(where, layer[0]))
     try:
-        with ahead(tar_stream(layer, compressed)) as tar:
-            unpacker.layer(tar)
+        with ahead(inflate(layer[0], compressed)) as plain:
+            unpacker.layer(checked(layer, plain))
     except Rejected:
         # Bytes that somebody changed on the way look like a bad image, too: only the digest, which
         # covers all of them, can tell, and then raises Retry in place of this. The thread that

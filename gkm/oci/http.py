@@ -20,7 +20,7 @@ from gkm.oci.pace import Line, Pace
 from gkm.oci.settings import RegistrySettings
 
 MOST_REDIRECTS: Final = 5
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 128 * 1024
 _FAILURES: Final = (OSError, http.client.HTTPException, ValueError)
 """ValueError: a URL, an address or a header that none of these can be."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)

@@ -15,6 +15,7 @@ from random import Random
 
 from isal import igzip_lib
 
+from gkm.oci.http import CHUNK
 from tests.cluster import cache
 
 PREFIX = "io.triton.cache"
@@ -25,6 +26,9 @@ _TEXTS = {"ttir": 14, "ttgir": 20, "llir": 70, "ptx": 45}
 _CODES = {"cubin": 60, "so": 85}
 """kB of each stage, on average."""
 _FOLDERS = ("/usr/lib", "/usr/bin", "/usr/local/lib")
+
+
+KINDS = ("tar", "gzip", "zstd")
 
 
 def layer(kind: str) -> Path:
@@ -129,6 +133,11 @@ def inflated(file: Path) -> int:
     decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     size = 0
     with file.open("rb") as compressed:
-        while chunk := compressed.read(256 * 1024):
+        while chunk := compressed.read(CHUNK):
             size += len(decoder.decompress(chunk))
     return size
+
+
+if __name__ == "__main__":
+    for wanted in KINDS:
+        print(f"{layer(wanted).name}: {layer(wanted).stat().st_size / 1e6:.0f} MB")

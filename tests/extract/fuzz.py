@@ -32,7 +32,8 @@ from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import RESERVED, Marker, Volume
 from gkm.oci import media
-from gkm.oci.layer import tar_stream
+from gkm.oci.inflate import inflate
+from gkm.oci.layer import checked
 from gkm.oci.manifest import Descriptor
 from tests.extract import mutants, packing, readers
 from tests.extract.extraction import foreign
@@ -151,7 +152,7 @@ class Bench:
             try:
                 unpacker = Unpacker(LABELS, tree, "/cache", None)
                 layer = Descriptor(kind, digest(stream), len(stream))
-                unpacker.layer(tar_stream((layer, diff_id), _chunks(stream)))
+                unpacker.layer(checked((layer, diff_id), inflate(layer, _chunks(stream))))
                 unpacker.check()
                 tree.seal(RESERVED)
             finally:

@@ -11,7 +11,7 @@ from backports import zstd
 from gkm.api.errors import Rejected
 from gkm.oci import media
 from gkm.oci.inflate import inflate
-from gkm.oci.layer import readable_layers, tar_stream
+from gkm.oci.layer import checked, readable_layers
 from gkm.oci.manifest import Config, Descriptor, Manifest
 from gkm.oci.registry import Image
 from tests.extract.packing import gzip_with
@@ -110,9 +110,9 @@ def test_a_zstd_window_beyond_8_mib_is_refused() -> None:
 def test_the_diff_id_covers_every_byte() -> None:
     packed = gzip.compress(TEXT)
     named = Descriptor(GZIP, digest(packed), len(packed))
-    assert b"".join(tar_stream((named, digest(TEXT)), chunks(packed))) == TEXT
+    assert b"".join(checked((named, digest(TEXT)), inflate(named, chunks(packed)))) == TEXT
     with pytest.raises(Rejected, match="diffID"):
-        b"".join(tar_stream((named, digest(b"other")), chunks(packed)))
+        b"".join(checked((named, digest(b"other")), inflate(named, chunks(packed))))
 
 
 def image(*types: str, diff_ids: int | None = None) -> Image:
