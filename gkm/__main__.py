@@ -16,6 +16,7 @@ _PROGRAMS: Final = {
     ),
     "pack": ("gkm.cli.pack:main", "pack a cache directory into an OCI image"),
     "push": ("gkm.cli.push:main", "push a packed image to a registry"),
+    "explain": ("gkm.cli.explain:main", "say what keeps a framework from finding its cache"),
     "gpus": ("gkm.cli.gpus:main", "show this machine's GPUs, and which a packed cache fits"),
 }
 

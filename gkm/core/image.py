@@ -157,6 +157,11 @@ def environment(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(asked & _POINTERS))
 
 
+def directory_variable(framework: str) -> str:
+    """Return the variable by which a framework is told where its cache is."""
+    return _DIRECTORY_VARIABLE[framework]
+
+
 def declared_size(labels: Mapping[str, str]) -> int | None:
     """Bytes of the unpacked cache as its label says them; None if absent or no number."""
     for name in FRAMEWORKS:

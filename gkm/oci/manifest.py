@@ -40,10 +40,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Config:
-    """What of an image config matters: labels, and the digests of the uncompressed layers."""
+    """What of an image config matters: labels, and the digests of the uncompressed layers.
+
+    ``architecture`` and ``environment`` (``NAME=value``) are what a program of the image gets.
+    """
 
     labels: Mapping[str, str]
     diff_ids: tuple[str, ...]
+    architecture: str = ""
+    environment: tuple[str, ...] = ()
 
 
 def host_architecture() -> str:
@@ -119,11 +124,16 @@ def parse_config(raw: bytes) -> Config:
     if not all(isinstance(one, str) and is_digest(one) for one in diff_ids):
         raise bad_image("the config's diff_ids are not all sha256 digests")
     inner = document.get("config")
-    labels = inner.get("Labels") if isinstance(inner, dict) else None
-    labels = {} if labels is None else labels
+    inner = inner if isinstance(inner, dict) else {}
+    labels = {} if inner.get("Labels") is None else inner["Labels"]
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
         raise bad_image("the config's labels are not all text")
-    return Config(labels, tuple(diff_ids))
+    variables = inner.get("Env")
+    variables = variables if isinstance(variables, list) else []
+    environment = tuple(one for one in variables if isinstance(one, str))
+    architecture = document.get("architecture")
+    architecture = architecture if isinstance(architecture, str) else ""
+    return Config(labels, tuple(diff_ids), architecture, environment)
 
 
 def _list(document: Mapping[str, Any], key: str) -> Sequence[Any]:

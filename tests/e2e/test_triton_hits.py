@@ -131,6 +131,40 @@ def test_a_private_layer_hits_and_takes_what_is_missing(
     assert snapshot(source) == before
 
 
+AGREEING: dict[str, dict[str, str]] = {
+    "nothing else": {},
+    "a switch in another spelling": {"TRITON_DEFAULT_FP_FUSION": "on"},
+    "a switch that is off": {"TRITON_DEFAULT_FP_FUSION": "0"},
+    "a variable of the key": {"TRITON_F32_DEFAULT": "ieee"},
+    "an empty variable of the key": {"TRITON_F32_DEFAULT": ""},
+    "a variable that is not in the key": {"TRITON_PRINT_AUTOTUNING": "1"},
+    "another variable of the key": {"AMDGCN_USE_BUFFER_OPS": "1"},
+    "compiling always": {"TRITON_ALWAYS_COMPILE": "1"},
+    "compiling always, off": {"TRITON_ALWAYS_COMPILE": "0"},
+    "another folder": {"TRITON_CACHE_DIR": "/nowhere"},
+}
+
+
+@pytest.mark.parametrize("what", AGREEING)
+def test_explain_says_what_triton_does(volume: Path, tmp_path: Path, what: str) -> None:
+    """Not our list of variables decides whether a kernel is found, but Triton does."""
+    changed = {
+        name: value.replace("/nowhere", str(tmp_path)) for name, value in AGREEING[what].items()
+    }
+    environment = {"TRITON_CACHE_DIR": str(volume), "TRITON_DEFAULT_FP_FUSION": "1", **changed}
+    compiler = [sys.executable, str(WORKLOAD / "compile.py")]
+    explainer = [sys.executable, "-m", "gkm", "explain", str(volume)]
+    told, done = (
+        subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        for command in (explainer, compiler)
+    )
+    found = result(done)
+    print(f"{what}: {found['hits']} hits, {told.stdout.splitlines()[0]}")
+    assert (told.returncode, found["misses"]) in ((0, 0), (1, 9)), told.stdout
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_ino) for p in sorted(root.rglob("*"))}
 

@@ -1,0 +1,148 @@
+"""``gkm explain CACHE``: would the framework find its kernels, and if not, what differs.
+
+Run where the workload runs, it compares the cache with the Python and the environment there; with
+``--pod`` it compares with a pod's manifest and what the registry says of its image.
+"""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from gkm.api.errors import Rejected, Retry
+from gkm.arguments import Parser
+from gkm.cli import gather
+from gkm.cli.here import here
+from gkm.cli.program import run
+from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
+from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
+from gkm.core.podfacts import container_of, facts, pod_of, volume_of, within
+from gkm.oci.registry import Registry
+from gkm.oci.settings import ENVIRONMENT, RegistrySettings
+
+_WORDS: Final = {
+    Word.SAME: "hit: nothing that decides differs",
+    Word.UNKNOWN: "a hit is possible: not everything that decides is known",
+    Word.DIFFERS: "no hit",
+}
+_EXITS: Final = {Word.SAME: 0, Word.DIFFERS: 1, Word.UNKNOWN: 3}
+EPILOG: Final = """\
+exit codes: 0 a hit; 1 no hit, or not of all kernels; 3 not everything is known; 2, 10, 11: see
+gkm --help. With --pod, the manifest is best that of the cluster: kubectl get pod NAME -o json |
+gkm explain CACHE --pod -
+"""
+
+
+def parser() -> Parser:
+    """Return what the command line may hold."""
+    found = Parser("gkm explain", description="Say what keeps a framework from finding its cache.")
+    found.epilog = EPILOG
+    found.add_argument("cache", metavar="CACHE", help="a folder, an image layout, or an image")
+    found.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
+    found.add_argument(
+        "--mount-path",
+        metavar="PATH",
+        default=DEFAULT_MOUNT_PATH,
+        help="the Cache's spec.mountPath, for an image (default: %(default)s)",
+    )
+    found.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
+    found.add_argument("--container", default="", help="of the pod (default: which mounts it)")
+    found.add_argument("--claim", default="", help="the cache's claim (default: the only one)")
+    found.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="versions",
+        metavar="PACKAGE=VERSION",
+        help="what the workload has: triton, torch, vllm, python",
+    )
+    found.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="what is set there"
+    )
+    found.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``gkm explain``; returns the exit code."""
+    options = parser().parse_args(arguments)
+    found: list[Factor] = []
+
+    def work() -> str:
+        found.extend(_explained(options))
+        return _json(found) if options.output == "json" else _text(found)
+
+    return run(work) or _EXITS[verdict(found)]
+
+
+def _explained(options: Namespace) -> list[Factor]:
+    registry = Registry(RegistrySettings.from_json(os.environ.get(ENVIRONMENT, "")))
+    folder, mounted = Path(options.cache), options.mount_path
+    if (folder / "index.json").is_file():
+        cache = gather.from_layout(folder, mounted)
+    elif folder.is_dir():
+        cache, mounted = gather.from_folder(folder), str(folder.absolute())
+    else:
+        cache = gather.from_registry(registry, Reference.parse(options.cache), mounted)
+    pod = _pod(options, registry) if options.pod else here([mounted])
+    return compare(cache, _told(pod, options))
+
+
+def _pod(options: Namespace, registry: Registry) -> PodFacts:
+    """Return what the manifest says, and the registry of the container's image."""
+    pod = pod_of(_manifest(options.pod))
+    volume = volume_of(pod, options.claim)
+    container = container_of(pod, volume, options.container)
+    found = facts(pod, container, volume)
+    try:
+        config = registry.image(str(container.get("image") or "")).config
+    except (Retry, Rejected) as error:
+        print(f"gkm: what its image sets is not known: {error}", file=sys.stderr)
+        return found
+    variables = dict(one.split("=", 1) for one in config.environment if "=" in one)
+    return within(found, container, variables, config.architecture)
+
+
+def _manifest(name: str) -> object:
+    import yaml  # noqa: PLC0415 - slow to import
+
+    text = sys.stdin.read() if name == "-" else Path(name).read_text()
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Rejected("NotAPod", f"{name} is no YAML: {error}") from None
+
+
+def _told(pod: PodFacts, options: Namespace) -> PodFacts:
+    """Add what the command line says; it knows better. Raises Rejected(BadArgument)."""
+    versions, environment = _pairs(options.versions), _pairs(options.env)
+    python = versions.pop("python", "").split(".")
+    return replace(
+        pod,
+        versions={**pod.versions, **versions},
+        environment={**pod.environment, **environment},
+        python=f"cp{python[0]}{python[1]}" if len(python) > 1 else pod.python,
+        mounts=(options.mount,) if options.mount else pod.mounts,
+    )
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    if bad := [text for text in texts if "=" not in text]:
+        raise Rejected("BadArgument", f"'{bad[0]}': expected NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _text(found: Sequence[Factor]) -> str:
+    lines = [_WORDS[verdict(found)]]
+    for factor in found:
+        lines.append(f"  {factor.word:<8} {factor.name}: cache {factor.cache or '-'}")
+        lines[-1] += f", pod {factor.pod or '-'}" + (f" ({factor.why})" if factor.why else "")
+    return "\n".join(lines)
+
+
+def _json(found: Sequence[Factor]) -> str:
+    return json.dumps({"verdict": verdict(found), "factors": list(map(asdict, found))}, indent=2)

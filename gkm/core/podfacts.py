@@ -1,0 +1,122 @@
+"""What a pod's manifest tells of the program that shall use a cache. Pure; nothing is looked up."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from gkm.api import names
+from gkm.api.errors import Rejected
+from gkm.core.hit import PodFacts
+from gkm.core.podcaches import claims_of, marked
+from gkm.core.podlayer import layers, side
+from gkm.core.podshape import check_pod
+
+Json = dict[str, Any]
+_ARCH_LABEL: Final = "kubernetes.io/arch"
+_VERSIONS: Final = {
+    "TRITON_VERSION": "triton",
+    "TORCH_VERSION": "torch",
+    "PYTORCH_VERSION": "torch",
+    "VLLM_VERSION": "vllm",
+}
+"""Variables by which images say what is in them."""
+
+
+def pod_of(document: Any) -> Json:
+    """Return the pod of a manifest: itself, or the template of what makes pods.
+
+    Raises Rejected(NotAPod).
+    """
+    spec = document.get("spec") if isinstance(document, dict) else None
+    template = spec.get("template") if isinstance(spec, dict) else None
+    pod = template if isinstance(template, dict) else document
+    if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
+        kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        raise Rejected("NotAPod", f"expected a pod, or what makes pods, found {kind}")
+    check_pod(pod)
+    return pod
+
+
+def container_of(pod: Json, volume: str, name: str = "") -> Json:
+    """Return the container with this name, or the first that mounts the volume.
+
+    Raises Rejected(NoContainer).
+    """
+    containers = pod["spec"].get("containers") or []
+    for container in containers:
+        if name == container.get("name") or (not name and _mounts(pod, container, volume)):
+            return dict(container)
+    there = ", ".join(str(one.get("name")) for one in containers)
+    wanted = f"container '{name}'" if name else f"container that mounts '{volume}'"
+    raise Rejected("NoContainer", f"the pod has no {wanted}; it has {there or 'none'}")
+
+
+def volume_of(pod: Json, claim: str = "") -> str:
+    """Return the name of the volume that is the cache: of this claim, or the only one.
+
+    Raises Rejected(NoCacheVolume).
+    """
+    claims = claims_of(pod["spec"])
+    caches = marked(pod)
+    found = [volume for volume, name in claims if name == claim or caches.get(volume) == claim]
+    if not claim:
+        found = list(caches) or [volume for volume, _ in claims]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(f"{name} (volume {volume})" for volume, name in claims) or "none"
+    raise Rejected("NoCacheVolume", f"which claim is the cache? Name it; the pod has {there}")
+
+
+def facts(pod: Json, container: Json, volume: str) -> PodFacts:
+    """Return what the manifest says of one of its containers."""
+    mounts = _mounts(pod, container, volume)
+    selector = pod["spec"].get("nodeSelector") or {}
+    return PodFacts(
+        environment=_environment(container),
+        mounts=tuple(mount["mountPath"] for mount in mounts),
+        partial=tuple(m["mountPath"] for m in mounts if m.get("subPath") or m.get("subPathExpr")),
+        machine=str(selector.get(_ARCH_LABEL) or ""),
+        arguments=(*(container.get("command") or ()), *(container.get("args") or ())),
+        admitted=names.ANNOTATION_MUTATED in ((pod.get("metadata") or {}).get("annotations") or {}),
+    )
+
+
+def within(found: PodFacts, container: Json, variables: Mapping[str, str], arch: str) -> PodFacts:
+    """Add what the container's image sets: variables that the pod does not, and its machine."""
+    environment = {**variables, **found.environment}
+    versions = {
+        package: str(environment[variable]).partition("+")[0].removeprefix("v")
+        for variable, package in _VERSIONS.items()
+        if environment.get(variable)
+    }
+    return replace(
+        found,
+        environment=environment,
+        versions=versions,
+        whole=not container.get("envFrom"),
+        machine=arch or found.machine,
+        python=_python(environment.get("PYTHON_VERSION") or ""),
+    )
+
+
+def _python(version: str) -> str:
+    """Return the ABI of CPython's extension modules: ``3.11.9`` has ``cp311``."""
+    parts = version.split(".")
+    return f"cp{parts[0]}{parts[1]}" if len(parts) > 1 and "".join(parts[:2]).isdigit() else ""
+
+
+def _mounts(pod: Json, container: Json, volume: str) -> list[Json]:
+    """The container's mounts of the cache or of a layer over it; not where the layer has it."""
+    volumes = {volume, layers(pod["spec"]).get(volume, volume)}
+    every = container.get("volumeMounts") or ()
+    return [m for m in every if m.get("name") in volumes and m.get("mountPath") != side(volume)]
+
+
+def _environment(container: Json) -> dict[str, str | None]:
+    """The container's variables; None where the manifest does not hold the value."""
+    found: dict[str, str | None] = {}
+    for variable in container.get("env") or ():
+        value = variable.get("value", "")
+        known = isinstance(value, str) and "$(" not in value and not variable.get("valueFrom")
+        found[variable["name"]] = value if known else None
+    return found
