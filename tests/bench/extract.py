@@ -33,6 +33,12 @@ _TOUCH = "import mmap; mmap.mmap(-1, 3 << 29, flags=mmap.MAP_PRIVATE | mmap.MAP_
 whoever comes first after that would pay for it."""
 _TYPES = {"gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}
 _LABELS = {"cache.triton.image/summary": '{"targets":[]}'}
+STARTS = {
+    "gkm.extract.app": "GKM's Job",
+    "kubernetes, oras.client": "the usual libraries",
+    "kubernetes, oras.client, sigstore.verify": "and for signatures",
+}
+"""What is imported before a Job's first byte; sigstore only where it is installed."""
 WAYS = {
     "gkm": "GKM, from a file",
     "gkm-zstd": "GKM, from a file, zstd",
@@ -170,6 +176,27 @@ def rounds(place: str, count: int, tools: Path) -> dict[str, list[tuple[float, f
     return found
 
 
+def starts(python: str, rounds: int) -> None:
+    """Print what importing costs, side by side."""
+    found: dict[str, list[tuple[float, float]]] = {what: [] for what in STARTS}
+    for _ in range(rounds):
+        for what, runs in found.items():
+            command = [python, "-c", f"import {what}"]
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status == 0:
+                runs.append((usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+    middle = {
+        what: [statistics.median(column) for column in zip(*runs, strict=True)]
+        for what, runs in found.items()
+        if runs
+    }
+    print("\nto start:                              CPU s   MiB  GKM takes so many times less")
+    for what, (seconds, mib) in middle.items():
+        ratio = seconds / middle["gkm.extract.app"][0]
+        print(f"{STARTS[what]:36} {seconds:7.3f} {mib:5.1f}  {ratio:.2f}")
+
+
 def table(found: dict[str, list[tuple[float, float]]], size: int) -> None:
     middle = {way: statistics.median(s for s, _ in runs) for way, runs in found.items()}
     print(f"{'':36} median s   least    most    MB/s  MiB  GKM is so many times as fast")
@@ -188,6 +215,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--places", nargs="+", default=["tmpfs", "disk"], choices=["tmpfs", "disk"])
+    parser.add_argument("--python", default=sys.executable, help="that has the libraries as well")
     options = parser.parse_args()
     if options.once:
         way, target, tools = options.once
@@ -204,6 +232,7 @@ def main() -> int:
         for place in options.places:
             print(f"\non {place}, {options.rounds} rounds:")
             table(rounds(place, options.rounds, Path(tools)), size)
+    starts(options.python, max(5, options.rounds))
     return 0
 
 
