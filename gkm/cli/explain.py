@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gkm.api.errors import Rejected, Retry
 from gkm.arguments import Parser
@@ -41,7 +41,11 @@ def parser() -> Parser:
     """Return what the command line may hold."""
     found = Parser("gkm explain", description="Say what keeps a framework from finding its cache.")
     found.epilog = EPILOG
-    found.add_argument("cache", metavar="CACHE", help="a folder, an image layout, or an image")
+    found.add_argument(
+        "cache",
+        metavar="CACHE",
+        help="a folder, an image layout, an image, or a file with a GKMCache's manifest",
+    )
     found.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
     found.add_argument(
         "--mount-path",
@@ -87,7 +91,8 @@ def _explained(options: Namespace) -> list[Factor]:
     elif folder.is_dir():
         cache, mounted = gather.from_folder(folder), str(folder.absolute())
     else:
-        cache = gather.from_registry(registry, Reference.parse(options.cache), mounted)
+        image, mounted = _image(options.cache, mounted)
+        cache = gather.from_registry(registry, Reference.parse(image), mounted)
     pod = _pod(options, registry) if options.pod else here([mounted])
     return compare(cache, _told(pod, options))
 
@@ -107,14 +112,33 @@ def _pod(options: Namespace, registry: Registry) -> PodFacts:
     return within(found, container, variables, config.architecture)
 
 
-def _manifest(name: str) -> object:
+def _image(name: str, mount_path: str) -> tuple[str, str]:
+    """Return an image and its mount path: what was given, or those of a Cache's manifest."""
+    if not Path(name).is_file():
+        return name, mount_path
+    cache = _manifest(name)
+    spec, status = (_part(cache, part) for part in ("spec", "status"))
+    if not isinstance(spec.get("image"), str):
+        raise Rejected("NotACache", f"{name} is neither an image layout nor a Cache's manifest")
+    image = spec["image"]
+    digest = status.get("resolvedDigest") if status.get("resolvedImage") == image else None
+    pinned = Reference.parse(image).pinned(str(digest)) if digest else image
+    return pinned, str(spec.get("mountPath") or mount_path)
+
+
+def _part(document: Any, name: str) -> dict[str, Any]:
+    part = document.get(name) if isinstance(document, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _manifest(name: str) -> Any:
     import yaml  # noqa: PLC0415 - slow to import
 
     text = sys.stdin.read() if name == "-" else Path(name).read_text()
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise Rejected("NotAPod", f"{name} is no YAML: {error}") from None
+        raise Rejected("BadManifest", f"{name} is no YAML: {error}") from None
 
 
 def _told(pod: PodFacts, options: Namespace) -> PodFacts:

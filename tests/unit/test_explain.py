@@ -132,6 +132,30 @@ def test_a_pod_and_its_image_tell_all_there_is_to_know(
     }
 
 
+def test_a_cache_is_its_image_at_its_mount_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/models/cache")
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
+    told = ("--with", "triton=3.9.0", "--with", "python=3.11")
+    file = tmp_path / "cache.yaml"
+    with scripted() as script:
+        monkeypatch.setenv(ENVIRONMENT, json.dumps({"plainHttp": [script.host]}))
+        pinned = script.add(Image([cache_files(files("/build"))]))
+        image, _, digest_ = pinned.partition("@")
+        spec = {"image": f"{image}:moved", "mountPath": "/models/cache"}
+        status = {"resolvedImage": spec["image"], "resolvedDigest": digest_}
+        file.write_text(json.dumps({"kind": "GKMCache", "spec": spec, "status": status}))
+        code, words = run(capsys, file, *told)
+        assert (code, set(words.values())) == (0, {"Same"})
+        file.write_text(json.dumps({"kind": "GKMCache", "spec": spec}))
+        assert explain.main([str(file)]) == 11
+        assert "ImageNotFound" in capsys.readouterr().err
+    file.write_text("kind: Pod")
+    assert explain.main([str(file)]) == 10
+    assert "NotACache" in capsys.readouterr().err
+
+
 def test_a_pod_comes_on_standard_input(
     cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
