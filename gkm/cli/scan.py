@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from gkm.api.errors import Rejected, Retry
 
@@ -49,15 +49,16 @@ def scan(root: Path) -> Files:
     whatever else is no file, ChangedError, OSError for what cannot be read.
     """
     found: dict[str, Stamp] = {}
-    for folder, directories, files in os.walk(root, onerror=_raise):
+    top = os.path.join(root, "")  # paths are texts here: there may be 100,000
+    for folder, directories, files in os.walk(top, onerror=_raise):
         directories[:] = [name for name in directories if _belongs(name)]
         for name in (*filter(_belongs, files), *directories):
-            path = Path(folder, name)
+            path = os.path.join(folder, name)
             status = _status(path)
             if stat.S_ISREG(status.st_mode):
-                found[path.relative_to(root).as_posix()] = _stamp(status)
-            elif not stat.S_ISDIR(status.st_mode) or path.is_symlink():
-                raise _no_file(path)
+                found[path.removeprefix(top)] = _stamp(status)
+            elif not stat.S_ISDIR(status.st_mode) or os.path.islink(path):
+                raise Rejected("BadCache", f"{path} is neither a file nor a directory")
     return dict(sorted(found.items()))
 
 
@@ -99,7 +100,8 @@ def unchanged(root: Path, before: Files) -> None:
 def contents(root: Path, path: str, expected: Stamp) -> Iterator[bytes]:
     """Read a file; raises ChangedError unless it is the same before, after, and at its path."""
     # Without O_NONBLOCK, what became a FIFO would be waited for.
-    descriptor = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    place = os.path.join(root, path)
+    descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb", buffering=0) as file:
         if _stamp(os.fstat(file.fileno())) != expected:
             raise ChangedError(path)
@@ -110,7 +112,7 @@ def contents(root: Path, path: str, expected: Stamp) -> Iterator[bytes]:
                 raise ChangedError(path)
             left -= len(chunk)
             yield chunk
-        if {_stamp(os.fstat(file.fileno())), _stamp(os.stat(root / path))} != {expected}:
+        if {_stamp(os.fstat(file.fileno())), _stamp(os.stat(place))} != {expected}:
             raise ChangedError(path)
 
 
@@ -124,30 +126,22 @@ def _settled(root: Path) -> Files:
     return files
 
 
-def _status(path: Path) -> os.stat_result:
+def _status(path: str) -> os.stat_result:
     try:
-        return path.stat()
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise Rejected("BadCache", f"{path} is a link to nothing") from None
-        raise ChangedError(path.name) from None
+        return os.stat(path)
     except OSError as error:
-        if path.is_symlink():  # a loop of links
-            raise Rejected("BadCache", f"{path}: {error.strerror}") from None
-        raise
+        if os.path.islink(path):
+            raise Rejected("BadCache", f"{path} is a link to nothing: {error.strerror}") from None
+        _raise(error)
 
 
 def _stamp(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _no_file(path: Path) -> Rejected:
-    return Rejected("BadCache", f"{path} is neither a file nor a directory")
-
-
-def _raise(error: OSError) -> None:
+def _raise(error: OSError) -> NoReturn:
     if isinstance(error, FileNotFoundError):
-        raise ChangedError(Path(str(error.filename)).name)
+        raise ChangedError(os.path.basename(error.filename))
     raise error
 
 
