@@ -1,43 +1,72 @@
 """Picks the program; each imports what it needs, and only when it is chosen."""
 
-import importlib
+import os
 import sys
+from collections.abc import Sequence
 from typing import Final
 
-_PROGRAMS: Final = {
-    "operator": ("gkm.operator.app:main", "watch Caches and bring them to their nodes"),
-    "agent": ("gkm.agent.app:main", "report a node: its GPUs, caches and the pods that use them"),
-    "webhook": ("webhook.app:main", "give pods the caches that they ask for"),
-    "uninstall": ("gkm.operator.uninstall:main", "delete every Cache and wait until all went"),
-    "extract": ("gkm.extract.app:extract_main", "unpack a cache image onto a volume"),
-    "overlay": (
-        "gkm.extract.app:overlay_main",
-        "make a writable layer over a cache, or only check it",
-    ),
-    "pack": ("gkm.cli.pack:main", "pack a cache directory into an OCI image"),
-    "push": ("gkm.cli.push:main", "push a packed image to a registry"),
-    "explain": ("gkm.cli.explain:main", "say what keeps a framework from finding its cache"),
-    "gpus": ("gkm.cli.gpus:main", "show this machine's GPUs, and which a packed cache fits"),
-}
+from gkm import programs
+
+_UNREAD: Final = 141
+"""As a shell says it of a program that SIGPIPE ended."""
+_INTERRUPTED: Final = 130
+_USAGE: Final = 2
 
 
 def main() -> int:
     """Run the program that the command line names; returns its exit code."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in ("-h", "--help"):
-        print(_usage())  # noqa: T201 - a command line prints
-        return 0
-    if name not in _PROGRAMS:
-        print(f"gkm: '{name}' is no command, see gkm --help", file=sys.stderr)  # noqa: T201 - as above
-        return 2
-    module, _, function = _PROGRAMS[name][0].partition(":")
-    code: int | None = getattr(importlib.import_module(module), function)(sys.argv[2:])
-    return code or 0
+    try:
+        try:
+            return _chosen(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
 
 
-def _usage() -> str:
-    lines = [f"  {name:<9} {what}" for name, (_, what) in _PROGRAMS.items()]
-    return "\n".join(["usage: gkm COMMAND [ARGUMENTS]", "", *lines])
+def _chosen(arguments: Sequence[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name in ("help", "-h", "--help"):
+        return _help(rest)
+    if name in ("-V", "--version"):
+        return _say(f"gkm {_version()}")
+    program = programs.find(name)
+    if program is None:
+        return _unknown(name)
+    return program.run(rest)
+
+
+def _help(topics: Sequence[str]) -> int:
+    topic = topics[0] if topics else ""
+    if not topic:
+        return _say(programs.usage())
+    if topic == "exit-codes":
+        return _say(programs.exit_codes())
+    program = programs.find(topic)
+    if program is None:
+        return _unknown(topic)
+    return _say(program.arguments().format_help().rstrip())
+
+
+def _unknown(name: str) -> int:
+    # Options of commands stand after their names; people write them before.
+    print(f"gkm: '{name[:80]}' is no command, see gkm --help", file=sys.stderr)  # noqa: T201
+    return _USAGE
+
+
+def _say(text: str) -> int:
+    print(text)  # noqa: T201 - a command line prints
+    return 0
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked
+
+    return version("gkm")
 
 
 if __name__ == "__main__":

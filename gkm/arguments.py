@@ -3,10 +3,21 @@
 import argparse
 from typing import NoReturn
 
+EXIT_CODES = (
+    (0, "done; of gkm check: the cache fits a GPU; of gkm explain: it will be found"),
+    (1, "gkm check: it fits none; gkm explain: it will not be found"),
+    (2, "wrong usage"),
+    (3, "gkm check, gkm explain: that is not known"),
+    (10, "refused: only other input can help (another image, folder, option)"),
+    (11, "failed: the world may fix it (a registry, a disk, a program that still writes)"),
+    (130, "interrupted (Ctrl-C); 143: terminated; 141: nobody read the output"),
+)
+"""What every command for people exits with."""
+
 
 class Parser(argparse.ArgumentParser):
     """``argparse`` without the usage text before each error; wrong usage exits with 2."""
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")

@@ -17,7 +17,7 @@ from gkm.api.errors import Rejected, Retry
 from gkm.arguments import Parser
 from gkm.cli import gather
 from gkm.cli.here import here
-from gkm.cli.program import run
+from gkm.cli.program import Said, note, parser, run
 from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
 from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
 from gkm.core.podfacts import container_of, facts, pod_of, volume_of, within
@@ -30,33 +30,33 @@ _WORDS: Final = {
     Word.DIFFERS: "no hit",
 }
 _EXITS: Final = {Word.SAME: 0, Word.DIFFERS: 1, Word.UNKNOWN: 3}
-EPILOG: Final = """\
-exit codes: 0 a hit; 1 no hit, or not of all kernels; 3 not everything is known; 2, 10, 11: see
-gkm --help. With --pod, the manifest is best that of the cluster: kubectl get pod NAME -o json |
-gkm explain CACHE --pod -
-"""
 
 
-def parser() -> Parser:
-    """Return what the command line may hold."""
-    found = Parser("gkm explain", description="Say what keeps a framework from finding its cache.")
-    found.epilog = EPILOG
-    found.add_argument(
+def arguments() -> Parser:
+    """Make the parser."""
+    made = parser(
+        "explain",
+        "Say what keeps a framework from finding its cache. Without --pod, the cache is compared"
+        " with the Python and the environment that the command itself runs in.",
+        "A pod is best given as the cluster has it:"
+        " kubectl get pod NAME -o json | gkm explain CACHE --pod -",
+    )
+    made.add_argument(
         "cache",
         metavar="CACHE",
         help="a folder, an image layout, an image, or a file with a GKMCache's manifest",
     )
-    found.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
-    found.add_argument(
+    made.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
+    made.add_argument(
         "--mount-path",
         metavar="PATH",
         default=DEFAULT_MOUNT_PATH,
         help="the Cache's spec.mountPath, for an image (default: %(default)s)",
     )
-    found.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
-    found.add_argument("--container", default="", help="of the pod (default: which mounts it)")
-    found.add_argument("--claim", default="", help="the cache's claim (default: the only one)")
-    found.add_argument(
+    made.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
+    made.add_argument("--container", default="", help="of the pod (default: which mounts it)")
+    made.add_argument("--claim", default="", help="the cache's claim (default: the only one)")
+    made.add_argument(
         "--with",
         action="append",
         default=[],
@@ -64,23 +64,22 @@ def parser() -> Parser:
         metavar="PACKAGE=VERSION",
         help="what the workload has: triton, torch, vllm, python",
     )
-    found.add_argument(
+    made.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="what is set there"
     )
-    found.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    return found
+    made.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    return made
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str]) -> int:
     """Run ``gkm explain``; returns the exit code."""
-    options = parser().parse_args(arguments)
-    found: list[Factor] = []
+    options = arguments().parse_args(given)
+    return run(lambda: _said(_explained(options), options.output))
 
-    def work() -> str:
-        found.extend(_explained(options))
-        return _json(found) if options.output == "json" else _text(found)
 
-    return run(work) or _EXITS[verdict(found)]
+def _said(found: Sequence[Factor], output: str) -> Said:
+    text = _json(found) if output == "json" else _text(found)
+    return Said(text, _EXITS[verdict(found)])
 
 
 def _explained(options: Namespace) -> list[Factor]:
@@ -106,7 +105,7 @@ def _pod(options: Namespace, registry: Registry) -> PodFacts:
     try:
         config = registry.image(str(container.get("image") or "")).config
     except (Retry, Rejected) as error:
-        print(f"gkm: what its image sets is not known: {error}", file=sys.stderr)
+        note(f"what its image sets is not known: {error}", quiet=options.quiet)
         return found
     variables = dict(one.split("=", 1) for one in config.environment if "=" in one)
     return within(found, container, variables, config.architecture)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gkm.cli.image import read_cache
 from gkm.cli.layout import Layout
+from gkm.cli.scan import Files, contents, steadily
 from gkm.core.hit import CacheFacts
 from gkm.core.image import Reference, content_prefix
 from gkm.kernels import required
@@ -20,12 +21,15 @@ from gkm.oci.registry import Image, Registry
 
 def from_folder(root: Path) -> CacheFacts:
     """Return the facts of a cache directory; its own paths are those that lie there."""
-    cache = read_cache(root)
-    evidence = Evidence(cache.framework.name)
-    for path in filter(Evidence.wants, cache.files):
-        if (root / path).stat().st_size <= LARGEST:
-            evidence.look(path, (root / path).read_bytes())
-    return evidence.facts()
+
+    def read(files: Files) -> CacheFacts:
+        evidence = Evidence(read_cache(root, files).framework.name)
+        for path, stamp in files.items():
+            if evidence.wants(path) and stamp.size <= LARGEST:
+                evidence.look(path, b"".join(contents(root, path, stamp)))
+        return evidence.facts()
+
+    return steadily(root, read)
 
 
 def from_layout(root: Path, mount_path: str) -> CacheFacts:

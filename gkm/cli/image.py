@@ -4,23 +4,19 @@ So: sorted names, one time stamp, no owners, two modes, paths inside the cache r
 default mount path (which also makes the image independent of where it was compiled).
 """
 
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from gkm.api.errors import Rejected
 from gkm.cli.layerwriter import LayerWriter
-from gkm.cli.layout import Layout, to_json
-from gkm.cli.scan import scan
+from gkm.cli.scan import Files, contents
 from gkm.core.image import DEFAULT_MOUNT_PATH, content_prefix, label, manifest_path
 from gkm.kernels import FRAMEWORKS
 from gkm.kernels.framework import Description, Framework
-from gkm.oci import media
-from gkm.oci.manifest import Descriptor, host_architecture
 
 _TITLE: Final = "org.opencontainers.image.title"
 
@@ -30,36 +26,72 @@ class Cache:
     """A cache directory that can be packed."""
 
     root: Path
-    files: list[str]
+    files: Files
     framework: Framework
     description: Description
 
 
-def read_cache(root: Path) -> Cache:
+@dataclass(frozen=True)
+class About:
+    """What an image says about itself that no file says.
+
+    ``epoch`` (seconds) is the only time in it; an empty ``title`` is left out; ``architecture`` is
+    that of the programs in the cache, as Go spells it.
+    """
+
+    title: str
+    epoch: int
+    architecture: str
+
+
+def read_cache(root: Path, files: Files) -> Cache:
     """Find out what ``root`` holds; raises Rejected(NotACache)."""
-    files = scan(root)
     for framework in FRAMEWORKS:
-        description = framework.describe(root, files)
+        description = framework.describe(root, list(files))
         if description:
             return Cache(root, files, framework, description)
     known = ", ".join(framework.name for framework in FRAMEWORKS)
     raise Rejected("NotACache", f"{root} holds no kernel cache that GKM knows ({known})")
 
 
-def build(cache: Cache, layout: Layout, title: str, epoch: int) -> Descriptor:
-    """Write the image into an empty layout; returns its manifest's descriptor.
+def write_layer(cache: Cache, layer: LayerWriter) -> int:
+    """Write the layer's members; returns the bytes of the cache's files, which a label tells."""
+    prefix = content_prefix(cache.framework.name)
+    size = 0
+    with layer:
+        for directory in sorted({p.as_posix() for f in cache.files for p in PurePath(f).parents}):
+            if directory != ".":
+                layer.directory(prefix + directory)
+        for path in cache.files:
+            length, content = _content(cache, path)
+            layer.file(prefix + path, length, content)
+            size += length
+        manifest = json.dumps(cache.description.manifest, indent=2).encode()
+        layer.file(manifest_path(cache.framework.name), len(manifest), [manifest])
+    return size
 
-    ``epoch`` (seconds) is the only time in the image; an empty ``title`` is left out.
-    """
-    layer, diff_id, size = _write_layer(cache, layout, epoch)
-    config = _config(_labels(cache, title, size), diff_id, epoch)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": media.OCI_MANIFEST,
-        "config": to_json(layout.add_document(media.OCI_CONFIG, config)),
-        "layers": [to_json(layer)],
+
+def config(cache: Cache, about: About, diff_id: str, size: int) -> dict[str, Any]:
+    """Return the image config; ``size`` is what ``write_layer`` returned."""
+    created = datetime.fromtimestamp(about.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "created": created,
+        "architecture": about.architecture,
+        "os": "linux",
+        "config": {"Labels": _labels(cache, about.title, size)},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created": created, "created_by": "gkm pack"}],
     }
-    return layout.add_document(media.OCI_MANIFEST, manifest)
+
+
+def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes]]:
+    """Return a file's size and content; absolute paths in it are as for the default mount path."""
+    expected = cache.files[path]
+    found = contents(cache.root, path, expected)
+    if not cache.framework.is_relocated(path):
+        return expected.size, found
+    moved = cache.framework.relocate(path, b"".join(found), DEFAULT_MOUNT_PATH)
+    return len(moved), [moved]
 
 
 def _labels(cache: Cache, title: str, size: int) -> dict[str, str]:
@@ -71,41 +103,3 @@ def _labels(cache: Cache, title: str, size: int) -> dict[str, str]:
         label(name, "cache-size-bytes"): str(size),
     }
     return labels | ({_TITLE: title} if title else {})
-
-
-def _config(labels: Mapping[str, str], diff_id: str, epoch: int) -> dict[str, Any]:
-    created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
-        "created": created,
-        "architecture": host_architecture(),
-        "os": "linux",
-        "config": {"Labels": labels},
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": created, "created_by": "gkm pack"}],
-    }
-
-
-def _write_layer(cache: Cache, layout: Layout, epoch: int) -> tuple[Descriptor, str, int]:
-    """Write the layer; returns its descriptor, its diffID and the bytes of the cache's files."""
-    prefix = content_prefix(cache.framework.name)
-    temporary = layout.root / "layer.tmp"
-    size = 0
-    with LayerWriter(temporary, epoch) as layer:
-        for directory in sorted({p.as_posix() for f in cache.files for p in PurePath(f).parents}):
-            if directory != ".":
-                layer.directory(prefix + directory)
-        for path in cache.files:
-            with _content(cache, path) as stream:
-                size += layer.file(prefix + path, stream)
-        manifest = manifest_path(cache.framework.name)
-        layer.file(manifest, io.BytesIO(json.dumps(cache.description.manifest, indent=2).encode()))
-    temporary.rename(layout.blob_path(layer.descriptor.digest))
-    return layer.descriptor, layer.diff_id, size
-
-
-def _content(cache: Cache, path: str) -> IO[bytes]:
-    """Open a file of the cache; one that holds absolute paths as for the default mount path."""
-    found = cache.root / path
-    if not cache.framework.is_relocated(path):
-        return found.open("rb")
-    return io.BytesIO(cache.framework.relocate(path, found.read_bytes(), DEFAULT_MOUNT_PATH))

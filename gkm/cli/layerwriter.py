@@ -1,40 +1,48 @@
-"""Writes one gzip-compressed tar layer, the same bytes for the same content.
+"""Writes one layer: a tar, the same bytes for the same content, compressed on its way.
 
-Compressed with the standard library's zlib, whose output depends on its version only; isal is
-faster, but chooses its instructions, and with them its output, by CPU. Python's ``tarfile`` is fine
-for writing: what it is not trusted with is reading.
+Headers are ``tarfile``'s (pax, POSIX.1-2001): what that is not trusted with is reading. What GKM
+would refuse to unpack is not packed.
 """
 
 import hashlib
 import tarfile
-import zlib
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import IO, Final, Self, cast
+from typing import IO, Final, Self
 
-from gkm.oci import media
-from gkm.oci.manifest import Descriptor
+from gkm.cli.squeeze import Emit, Squeeze
+from gkm.oci.archive import BLOCK, LARGEST_FILE, Member, Tally
+from gkm.oci.names import canonical, refuse
 
-_LEVEL: Final = 6
-_GZIP: Final = 31
-"""zlib's ``wbits`` for a gzip header, which zlib writes without a time stamp."""
+_RECORD: Final = 20 * BLOCK
+"""Writers of tar fill up the last of these, by custom."""
 
 
 class LayerWriter:
-    """Use it in a ``with`` block; ``descriptor`` and ``diff_id`` are known afterwards."""
+    """Use it in a ``with`` block; ``digest``, ``diff_id`` and ``size`` (bytes) are known afterwards.
 
-    descriptor: Descriptor
-    diff_id: str
+    Raises Rejected(BadArchive) for a name, or for more, than GKM unpacks.
+    """
 
-    def __init__(self, path: Path, epoch: int) -> None:
+    def __init__(self, out: IO[bytes], epoch: int, squeeze: Callable[[Emit], Squeeze]) -> None:
+        self.size = 0
+        self._out = out
         self._epoch = epoch
-        self._file = path.open("wb")
-        self._packed = hashlib.sha256()
-        self._plain = hashlib.sha256()
-        self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        self._tar = tarfile.open(  # noqa: SIM115 - closed by __exit__
-            fileobj=cast("IO[bytes]", self), mode="w|", format=tarfile.PAX_FORMAT
-        )
+        self._squeeze = squeeze(self._emit)
+        self._packed, self._plain = hashlib.sha256(), hashlib.sha256()
+        self._written = 0
+        self._tally = Tally()
+        self._tally.next_layer()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the layer as it lies there."""
+        return f"sha256:{self._packed.hexdigest()}"
+
+    @property
+    def diff_id(self) -> str:
+        """Digest of the plain tar."""
+        return f"sha256:{self._plain.hexdigest()}"
 
     def __enter__(self) -> Self:
         return self
@@ -45,40 +53,40 @@ class LayerWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._file:
-            if error:
-                return
-            self._tar.close()
-            self._emit(self._deflate.flush())
-            digest, size = f"sha256:{self._packed.hexdigest()}", self._file.tell()
-            self.descriptor = Descriptor(media.OCI_LAYER_GZIP, digest, size)
-            self.diff_id = f"sha256:{self._plain.hexdigest()}"
+        try:
+            if error is None:
+                end = self._written + 2 * BLOCK
+                self._write(bytes(2 * BLOCK + -end % _RECORD))
+                self._squeeze.finish()
+        finally:
+            self._squeeze.stop()
 
     def directory(self, name: str) -> None:
         """Add a directory."""
-        info = self._info(name, 0o755)
-        info.type = tarfile.DIRTYPE
-        self._tar.addfile(info)
+        self._header(name, 0, tarfile.DIRTYPE, 0o755)
 
-    def file(self, name: str, content: IO[bytes]) -> int:
-        """Add a file; returns its size in bytes."""
-        info = self._info(name, 0o644)
-        info.size = content.seek(0, 2)
-        content.seek(0)
-        self._tar.addfile(info, content)
-        return info.size
+    def file(self, name: str, size: int, content: Iterable[bytes]) -> None:
+        """Add a file whose ``content`` has ``size`` bytes."""
+        if size > LARGEST_FILE:
+            raise refuse(name, f"{size} bytes; a file may have {LARGEST_FILE}")
+        self._header(name, size, tarfile.REGTYPE, 0o644)
+        for chunk in content:
+            self._write(chunk)
+        if size % BLOCK:
+            self._write(bytes(-size % BLOCK))
 
-    def write(self, plain: bytes) -> int:
-        """Take the tar's bytes from ``tarfile``; not for callers."""
+    def _header(self, name: str, size: int, kind: bytes, mode: int) -> None:
+        self._tally.add(Member(canonical(name.encode()), kind == tarfile.DIRTYPE, size), 0)
+        info = tarfile.TarInfo(name)
+        info.size, info.type, info.mode, info.mtime = size, kind, mode, self._epoch
+        self._write(info.tobuf(tarfile.PAX_FORMAT))
+
+    def _write(self, plain: bytes) -> None:
+        self._written += len(plain)
         self._plain.update(plain)
-        self._emit(self._deflate.compress(plain))
-        return len(plain)
+        self._squeeze.feed(plain)
 
     def _emit(self, packed: bytes) -> None:
         self._packed.update(packed)
-        self._file.write(packed)
-
-    def _info(self, name: str, mode: int) -> tarfile.TarInfo:
-        info = tarfile.TarInfo(name)
-        info.mode, info.mtime = mode, self._epoch
-        return info
+        self._out.write(packed)
+        self.size += len(packed)

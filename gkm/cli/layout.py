@@ -26,6 +26,11 @@ def to_json(found: Descriptor) -> dict[str, Any]:
     return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
 
 
+def dump(document: object) -> bytes:
+    """Return compact JSON, always the same bytes for the same document."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 class Layout:
     """The folder ``root``; paths of blobs follow from their digests."""
 
@@ -33,9 +38,7 @@ class Layout:
         self.root = root
 
     def create(self) -> None:
-        """Make an empty layout; raises Rejected(OutputExists) unless the folder is empty."""
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            raise Rejected("OutputExists", f"{self.root} exists and is not an empty folder")
+        """Make an empty layout of an empty folder."""
         (self.root / "blobs" / "sha256").mkdir(parents=True)
         (self.root / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
 
@@ -51,7 +54,7 @@ class Layout:
 
     def add_document(self, media_type: str, document: Mapping[str, Any]) -> Descriptor:
         """Write a JSON blob, always the same bytes for the same document."""
-        return self.add(media_type, json.dumps(document, separators=(",", ":")).encode())
+        return self.add(media_type, dump(document))
 
     def point_to(self, image: Descriptor, name: str) -> None:
         """Make ``image`` the layout's one image, last of all."""

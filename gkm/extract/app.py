@@ -1,6 +1,6 @@
 """The two programs that run in other people's namespaces: ``gkm extract`` and ``gkm overlay``.
 
-Arguments, signals, exit codes and the termination message are here; the work is elsewhere.
+Signals, exit codes and the termination message are here; the work is elsewhere.
 """
 
 import os
@@ -13,32 +13,26 @@ from typing import Final
 
 from gkm.api.errors import Rejected, Retry
 from gkm.api.names import SECRETS_FOLDER
-from gkm.arguments import Parser
+from gkm.core.image import Reference
 from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY, Outcome
+from gkm.extract.arguments import extract_arguments, overlay_arguments
 from gkm.extract.job import extract
 from gkm.extract.overlay import check, overlay
 from gkm.extract.told import say
 from gkm.extract.volume import Volume
+from gkm.oci.dockerlogin import keychain
 from gkm.oci.keychain import Keychain
 from gkm.oci.registry import Registry
 from gkm.oci.resume import TRIES
 from gkm.oci.settings import ENVIRONMENT, RegistrySettings
 
-_TERMINATION_LOG: Final = Path("/dev/termination-log")
+_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"
+"""Kubernetes sets it in every container; no program of the image is a helper there."""
 
 
 def extract_main(arguments: Sequence[str]) -> int:
     """Run ``gkm extract``; returns the exit code."""
-    parser = _parser("extract", "Unpack a cache image onto a volume, completely or not at all.")
-    parser.add_argument("--empty", action="store_true", help="remove what GKM put on the volume")
-    parser.add_argument(
-        "--mount-path", metavar="PATH", help="where workloads will find DIR (default: where it is)"
-    )
-    parser.add_argument(
-        "--at-most", type=int, metavar="BYTES", help="refuse a cache that is larger than this"
-    )
-    parser.add_argument("image", nargs="?", metavar="REF", help="repository:tag, or @sha256:...")
-    parser.add_argument("volume", type=Path, metavar="DIR", help="the volume, or a new directory")
+    parser = extract_arguments()
     options = parser.parse_intermixed_args(arguments)
     if options.empty:
         if options.image:
@@ -58,12 +52,7 @@ def extract_main(arguments: Sequence[str]) -> int:
 
 def overlay_main(arguments: Sequence[str]) -> int:
     """Run ``gkm overlay``; returns the exit code."""
-    parser = _parser("overlay", "Make a writable layer of links over a complete cache.")
-    parser.add_argument("--check", action="store_true", help="only see that SRC is complete")
-    parser.add_argument("source", type=Path, metavar="SRC", help="where the volume is mounted")
-    parser.add_argument(
-        "target", type=Path, nargs="?", metavar="DST", help="an empty, writable directory"
-    )
+    parser = overlay_arguments()
     options = parser.parse_args(arguments)
     if not options.source.is_absolute():
         parser.error("SRC must be absolute: the links are read from other directories")
@@ -74,20 +63,9 @@ def overlay_main(arguments: Sequence[str]) -> int:
     return _run(lambda: overlay(options.source, options.target), options.termination_log)
 
 
-def _parser(name: str, description: str) -> Parser:
-    parser = Parser(prog=f"gkm {name}", description=description)
-    parser.add_argument(
-        "--termination-log",
-        type=Path,
-        default=_TERMINATION_LOG,
-        help="where the outcome is written, if that exists (default: %(default)s)",
-    )
-    return parser
-
-
 def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) -> Outcome:
     settings = RegistrySettings.from_json(os.environ.get(ENVIRONMENT, ""))
-    logins = _keychain()
+    logins = _keychain(image)
     say(f"extracting {image}")
     if not directory.is_dir():
         directory.mkdir(parents=True)
@@ -104,18 +82,13 @@ def _extract(image: str, directory: Path, mount_path: str, at_most: int | None) 
             return extract(registry, image, volume, mount_path, at_most)
 
 
-def _keychain() -> Keychain:
+def _keychain(image: str) -> Keychain:
     """The logins: in a Job those of its Secrets, elsewhere those of ``docker login``."""
     if Path(SECRETS_FOLDER).is_dir():
         return Keychain.from_folder(Path(SECRETS_FOLDER))
-    folder = os.environ.get("DOCKER_CONFIG") or f"{os.environ.get('HOME', '')}/.docker"
-    file = Path(folder) / "config.json"
-    try:
-        found = Keychain.from_docker_configs([file.read_text(errors="replace")])
-    except OSError:  # nobody logged in here, or somebody else did
-        return Keychain()
+    found = keychain(Reference.parse(image).registry, helpers=_IN_A_POD not in os.environ)
     for problem in found.problems:
-        say(f"{file}: {problem}")
+        say(f"{found.place}: {problem}")
     return found
 
 

@@ -64,7 +64,7 @@ class Doorman:
                 self._opened[place] = (who, fresh)
                 return answer
             answer.close()
-        raise unauthorized(where, _nobody_let_in(where, len(logins), self._keychain.problems))
+        raise unauthorized(where, _nobody_let_in(where, len(logins), self._keychain))
 
     def _fetch(self, url: str, headers: Mapping[str, str], authorization: str) -> Answer:
         ours = {"Authorization": authorization} if authorization else {}
@@ -130,17 +130,20 @@ def _is_own(answer: Answer, url: str) -> bool:
     return urlsplit(answer.url).netloc == urlsplit(url).netloc
 
 
-def _nobody_let_in(where: Reference, logins: int, problems: tuple[str, ...]) -> str:
+def _nobody_let_in(where: Reference, logins: int, keychain: Keychain) -> str:
     """Say what was tried and what to do."""
-    tried = f"the {logins} logins of spec.imagePullSecrets were refused"
+    place = keychain.place or "spec.imagePullSecrets"
+    tried = f"the {logins} logins of {place} were refused"
     advice = "correct the Secret, or spec.image if it does not exist"
     if logins == 1:
-        tried = "the login of spec.imagePullSecrets was refused"
+        tried = f"the login of {place} was refused"
     if not logins:
-        tried = "there is no login for it in spec.imagePullSecrets"
+        tried = f"there is no login for it in {place}"
         advice = (
             f"name a Secret there with a login for {where.registry} and create it wherever the"
             " image is read, or correct spec.image if it does not exist"
         )
-    unread = f" ({'; '.join(problems[:_MOST_PROBLEMS])})" if problems else ""
+    if keychain.place:
+        advice = f"run `docker login {where.registry}`, or correct the name if it does not exist"
+    unread = f" ({'; '.join(keychain.problems[:_MOST_PROBLEMS])})" if keychain.problems else ""
     return f"{tried}{unread}; {advice}"

@@ -60,10 +60,14 @@ def _host_fits(pattern: str, host: str) -> bool:
 
 @dataclass(frozen=True)
 class Keychain:
-    """All logins that one question may use; ``problems`` says what could not be read, in words."""
+    """All logins that one question may use; ``problems`` says what could not be read, in words.
+
+    ``place`` is the file that they are from, empty for the Secrets of a Cache.
+    """
 
     entries: tuple[_Entry, ...] = ()
     problems: tuple[str, ...] = ()
+    place: str = ""
 
     @classmethod
     def from_docker_configs(cls, texts: Iterable[str]) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gkm.cli.gpus as command
-from gkm.cli.pack import pack
+from gkm.cli.pack import Wish, pack
 from gkm.core.gpu import Gpu
 from gkm.gpus import Inventory, detect
 from gkm.gpus.detector import Finding
@@ -128,7 +128,7 @@ def test_a_packed_cache_is_judged(show: Show, tmp_path: Path) -> None:
     (tmp_path / "cache" / "KEY" / "add.json").write_text(json.dumps(KERNEL))
     (tmp_path / "cache" / "KEY" / "add.ttir").touch()
     layout = str(tmp_path / "image")
-    pack(tmp_path / "cache", tmp_path / "image")
+    pack(tmp_path / "cache", tmp_path / "image", Wish())
     mixed = Inventory((T4, Gpu(1, "hip", "gfx90a", 64, "AMD Instinct MI210")), ("NVML",))
     assert show(mixed, "--cache", layout).splitlines()[-1] == (
         "the cache fits GPU 0 (compiled for cuda 75); "

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gkm.api.errors import Rejected
-from gkm.cli.pack import pack
+from gkm.cli.pack import Wish, pack
 
 KERNEL = {
     "hash": "h1",
@@ -59,7 +59,7 @@ def opened(
 
 def test_the_image_has_the_format_of_mcv(cache: Path, tmp_path: Path) -> None:
     layout = tmp_path / "image"
-    manifest, config, members = opened(layout, pack(cache, layout, "quay.io/me/cache:v1"))
+    manifest, config, members = opened(layout, pack(cache, layout, Wish("quay.io/me/cache:v1")))
     assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert manifest["layers"][0]["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
     files = [one for one in members if one.isreg() and one.name.startswith("io.triton.cache/")]
@@ -86,7 +86,7 @@ def test_the_image_has_the_format_of_mcv(cache: Path, tmp_path: Path) -> None:
 def test_the_digest_depends_on_nothing_but_the_cache(
     cache: Path, tmp_path: Path, epoch: pytest.MonkeyPatch
 ) -> None:
-    first = pack(cache, tmp_path / "one")
+    first = pack(cache, tmp_path / "one", Wish())
     umask = os.umask(0o077)
     try:
         other = fill(tmp_path / "elsewhere" / "deeper")
@@ -94,46 +94,46 @@ def test_the_digest_depends_on_nothing_but_the_cache(
             os.utime(path, (1, 1))
             if os.geteuid() == 0:
                 os.chown(path, 1234, 1234)
-        assert pack(other, tmp_path / "two") == first
+        assert pack(other, tmp_path / "two", Wish()) == first
     finally:
         os.umask(umask)
     copied = shutil.copytree(cache, tmp_path / "copy")
-    assert pack(copied, tmp_path / "three") == first
+    assert pack(copied, tmp_path / "three", Wish()) == first
     (copied / "KEY" / "add.ptx").write_text(".version 8.5")
-    assert pack(copied, tmp_path / "four") != first
+    assert pack(copied, tmp_path / "four", Wish()) != first
     epoch.setenv("SOURCE_DATE_EPOCH", "1000000000")
-    assert pack(cache, tmp_path / "five") != first
+    assert pack(cache, tmp_path / "five", Wish()) != first
 
 
 def test_what_a_compiler_left_half_done_is_not_packed(cache: Path, tmp_path: Path) -> None:
-    first = pack(cache, tmp_path / "one")
+    first = pack(cache, tmp_path / "one", Wish())
     (cache / "KEY" / "tmp.pid_1_abc").mkdir()
     (cache / "KEY" / "tmp.pid_1_abc" / "add.ptx").write_text("half")
     (cache / "KEY" / "lock").touch()
     (cache / "KEY" / "a.lock").touch()
-    assert pack(cache, tmp_path / "two") == first
+    assert pack(cache, tmp_path / "two", Wish()) == first
 
 
 def test_links_to_files_are_packed_as_files(cache: Path, tmp_path: Path) -> None:
-    first = pack(cache, tmp_path / "one")
+    first = pack(cache, tmp_path / "one", Wish())
     linked = tmp_path / "linked" / "KEY"
     linked.mkdir(parents=True)
     for path in (cache / "KEY").iterdir():
         (linked / path.name).symlink_to(path)
-    assert pack(linked.parent, tmp_path / "two") == first
+    assert pack(linked.parent, tmp_path / "two", Wish()) == first
 
 
 def test_what_cannot_be_packed_is_named(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(Rejected, match="NotACache"):
-        pack(tmp_path / "nothing", tmp_path / "image")
+        pack(tmp_path / "nothing", tmp_path / "image", Wish())
     with pytest.raises(FileNotFoundError):
-        pack(tmp_path / "absent", tmp_path / "image")
+        pack(tmp_path / "absent", tmp_path / "image", Wish())
     os.mkfifo(cache / "KEY" / "pipe")
     with pytest.raises(Rejected, match="pipe"):
-        pack(cache, tmp_path / "image")
+        pack(cache, tmp_path / "image", Wish())
     (cache / "KEY" / "pipe").unlink()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
     with pytest.raises(Rejected, match="OutputExists"):
-        pack(cache, tmp_path / "full")
+        pack(cache, tmp_path / "full", Wish())

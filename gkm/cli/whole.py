@@ -1,0 +1,73 @@
+"""Output that is there as a whole or not at all.
+
+It is written beside its place, as ``.NAME.<random>.gkm-tmp``, and renamed at the end. A failure or
+a signal removes it; what a killed process leaves is told by its name, and disturbs nobody.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from gkm.api.errors import Rejected
+
+_SUFFIX: Final = ".gkm-tmp"
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes ``target`` unless the block raises.
+
+    Raises Rejected(OutputExists) unless ``target`` is new or an empty folder.
+    """
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise _exists(target, "is not an empty folder")
+    draft = Path(tempfile.mkdtemp(_SUFFIX, f".{target.name}.", _parent(target)))
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def whole_file(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a file to write, which becomes ``target`` unless the block raises.
+
+    Raises Rejected(OutputExists) if ``target`` exists and is not to be replaced.
+    """
+    if os.path.lexists(target) and not replace:
+        raise _exists(target, "is not overwritten")
+    descriptor, name = tempfile.mkstemp(_SUFFIX, f".{target.name}.", _parent(target))
+    os.close(descriptor)
+    draft = Path(name)
+    try:
+        yield draft
+        draft.chmod(0o666 & ~_umask())
+        draft.rename(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+        raise
+
+
+def _parent(target: Path) -> Path:
+    parent = target.absolute().parent
+    if not parent.is_dir():
+        raise Rejected("NoSuchFolder", f"{parent} is no folder: make it first")
+    return parent
+
+
+def _exists(target: Path, what: str) -> Rejected:
+    return Rejected("OutputExists", f"{target} exists and {what}; name another output")
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
