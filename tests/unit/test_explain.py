@@ -9,7 +9,7 @@ import pytest
 
 from gkm.api.errors import Rejected
 from gkm.cli import explain
-from gkm.cli.pack import pack
+from gkm.cli.pack import Wish, pack
 from gkm.core.podfacts import container_of, facts, pod_of, volume_of
 from gkm.oci.settings import ENVIRONMENT
 from tests.images import Answer, Image, Script, cache_files, digest, scripted
@@ -86,7 +86,7 @@ def test_an_image_layout_is_read_without_unpacking(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", "/cache")
-    pack(cache, tmp_path / "image")
+    pack(cache, tmp_path / "image", Wish())
     code, words = run(capsys, tmp_path / "image", "--with", "triton=3.8.0")
     assert code == 1
     assert words["version of triton"] == "Differs"
