@@ -14,7 +14,7 @@ from typing import Final
 
 from gkm.api.errors import Rejected
 
-_SUFFIX: Final = ".gkm-tmp"
+UNFINISHED: Final = ".gkm-tmp"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise _exists(target, "is not an empty folder")
-    draft = Path(tempfile.mkdtemp(_SUFFIX, f".{target.name}.", _parent(target)))
+    draft = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name}.", _parent(target)))
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())
@@ -43,7 +43,7 @@ def whole_file(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     if os.path.lexists(target) and not replace:
         raise _exists(target, "is not overwritten")
-    descriptor, name = tempfile.mkstemp(_SUFFIX, f".{target.name}.", _parent(target))
+    descriptor, name = tempfile.mkstemp(UNFINISHED, f".{target.name}.", _parent(target))
     os.close(descriptor)
     draft = Path(name)
     try:

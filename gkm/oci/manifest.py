@@ -40,10 +40,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Config:
-    """What of an image config matters: labels, and the digests of the uncompressed layers."""
+    """What of an image config matters: labels, and the digests of the uncompressed layers.
+
+    ``architecture`` and ``created`` are told to people only, as they stand there.
+    """
 
     labels: Mapping[str, str]
     diff_ids: tuple[str, ...]
+    architecture: str = ""
+    created: str = ""
 
 
 def host_architecture() -> str:
@@ -123,7 +128,8 @@ def parse_config(raw: bytes) -> Config:
     labels = {} if labels is None else labels
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
         raise bad_image("the config's labels are not all text")
-    return Config(labels, tuple(diff_ids))
+    told = (document.get(name) for name in ("architecture", "created"))
+    return Config(labels, tuple(diff_ids), *(one if isinstance(one, str) else "" for one in told))
 
 
 def _list(document: Mapping[str, Any], key: str) -> Sequence[Any]:
