@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from gkm.arguments import Parser
+from gkm.cli.layout import to_json
 from gkm.cli.program import parser, run
 from gkm.cli.source import Source, find, read_kernels
 from gkm.cli.table import key_values, size
@@ -75,11 +75,11 @@ def document(source: Source, kernels: Mapping[str, Any] | None) -> dict[str, Any
         "digest": source.digest or None,
         "framework": name,
         "entries": int(entries) if entries.isdecimal() else None,
-        "targets": [asdict(one) for one in targets.known],
+        "targets": [_spelled(one) for one in targets.known],
         "doubt": targets.doubt or None,
         "packedBytes": sum(one.size for one in source.layers) or None,
         "unpackedBytes": declared_size(labels),
-        "layers": [asdict(one) for one in source.layers],
+        "layers": [to_json(one) for one in source.layers],
         "created": source.config.created or None,
         "architecture": source.config.architecture or None,
         "title": labels.get(_TITLE),
@@ -102,13 +102,22 @@ def _table(told: dict[str, Any], targets: Targets, kernels: Mapping[str, Any] | 
         ("Doubtful", targets.doubt if told["framework"] else ""),
         ("Packed", size(told["packedBytes"])),
         ("Unpacked", size(told["unpackedBytes"])),
-        *(("Layer", f"{one['digest']} {one['media_type']}") for one in layers),
+        *(("Layer", f"{one['digest']} {one['mediaType']}") for one in layers),
         ("Created", told["created"] or ""),
         ("Architecture", told["architecture"] or ""),
         *((k, v) for k, v in told["labels"].items() if k.startswith(_SHOWN)),
         *(("Kernels", line) for line in _kernels(kernels)),
     ]
     return key_values([row for row in rows if row[1]])
+
+
+def _spelled(one: Target) -> dict[str, Any]:
+    return {
+        "backend": one.backend,
+        "arch": one.arch,
+        "warpSize": one.warp_size or None,
+        "cudaVersion": one.cuda_version or None,
+    }
 
 
 def _target(one: Target) -> str:
