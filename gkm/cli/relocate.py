@@ -4,7 +4,8 @@ Frameworks write absolute paths into their caches and ignore what lies elsewhere
 this on its way; here it is done to files that are there.
 """
 
-import shutil
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -58,7 +59,9 @@ def _rewritten(cache: Cache, path: str, mount_path: str) -> bool:
     after = cache.framework.relocate(path, before, mount_path)
     if after == before:
         return False
-    with whole_file(file, replace=True) as draft:
+    status = file.stat()
+    with whole_file(file, replace=True, mode=stat.S_IMODE(status.st_mode)) as draft:
         draft.write_bytes(after)
-        shutil.copymode(file, draft)
+        if os.geteuid() == 0:  # a cache of somebody else's stays theirs
+            os.chown(draft, status.st_uid, status.st_gid)
     return True

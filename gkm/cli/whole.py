@@ -36,8 +36,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a file to write, which becomes ``target`` unless the block raises.
+def whole_file(target: Path, *, replace: bool = False, mode: int | None = None) -> Iterator[Path]:
+    """Give a file to write, which becomes ``target``, with this mode, unless the block raises.
 
     Raises Rejected(OutputExists) if ``target`` exists and is not to be replaced.
     """
@@ -48,7 +48,7 @@ def whole_file(target: Path, *, replace: bool = False) -> Iterator[Path]:
     draft = Path(name)
     try:
         yield draft
-        draft.chmod(0o666 & ~_umask())
+        draft.chmod(0o666 & ~_umask() if mode is None else mode)
         draft.rename(target)
     except BaseException:
         with suppress(FileNotFoundError):
