@@ -110,7 +110,7 @@ def exit_codes() -> str:
 
 
 def _listed(title: str, programs: Sequence[Program]) -> list[str]:
-    return [title, *(f"  {one.name:<10} {one.summary}" for one in programs), ""]
+    return [title, *(f"  {one.name:<11} {one.summary}" for one in programs), ""]
 
 
 def _find(where: str) -> Callable[..., Any]:

@@ -25,9 +25,7 @@ def test_help_lists_every_command_by_who_needs_it(arguments: tuple[str, ...]) ->
     done = gkm(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     people, cluster = done.stdout.split("For the programs of a cluster:")
-    assert [name for name in re.findall(r"^  (\w+) ", people, re.MULTILINE)] == [
-        one.name for one in programs.PEOPLE
-    ]
+    assert re.findall(r"^  (\w+) ", people, re.MULTILINE) == [one.name for one in programs.PEOPLE]
     assert set(re.findall(r"^  (\w+) ", cluster, re.MULTILINE)) == {
         one.name for one in programs.CLUSTER
     }
@@ -86,12 +84,15 @@ def test_a_reader_that_left_is_no_failure_of_ours(arguments: list[str]) -> None:
 
 def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # an archive that nobody writes: it waits
-    with subprocess.Popen(
-        [sys.executable, "-m", "gkm", "inspect", str(tmp_path / "pipe")],
-        stderr=subprocess.PIPE,
-        env=environment(),
-        text=True,
-    ) as process, (tmp_path / "pipe").open("wb"):  # opens once it is there
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "gkm", "inspect", str(tmp_path / "pipe")],
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        ) as process,
+        (tmp_path / "pipe").open("wb"),
+    ):  # opens once it is there
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
