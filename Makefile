@@ -115,6 +115,10 @@ bench-herd: deps $(VENV) ## Measure whether a bad Cache, registry, namespace or 
 bench-extract: $(VENV) ## Measure how long a layer of 1 GB takes: GKM, tar, tarfile, and Go (BENCH_ARGS="--rounds 5")
 	$(RUN) python -m tests.bench.extract $(BENCH_ARGS)
 
+.PHONY: bench-pack
+bench-pack: $(VENV) ## Measure how long packing 1 GB takes: GKM, tar with gzip, tar with zstd (BENCH_ARGS="--rounds 5")
+	$(RUN) python -m tests.bench.pack $(BENCH_ARGS)
+
 .PHONY: fuzz-webhook
 fuzz-webhook: $(VENV) ## Send 100,000 odd and hostile reviews to the webhook: none may bring out a fault
 	$(RUN) python -m tests.reviews 100000

@@ -6,7 +6,7 @@ It belongs to no layer: what is named here is found when it is asked for.
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gkm.arguments import EXIT_CODES, Parser
 
@@ -26,15 +26,15 @@ class Program:
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run it; returns the exit code."""
-        main: Callable[[Sequence[str]], int | None] = _find(self.main)
-        return main(arguments) or 0
+        code: int | None = _find(self.main)(arguments)
+        return code or 0
 
     def arguments(self) -> Parser:
         """Make its parser."""
         if not self.parser:
             return Parser(f"gkm {self.name}", description=f"{self.summary}.")
-        make: Callable[[], Parser] = _find(self.parser)
-        return make()
+        made: Parser = _find(self.parser)()
+        return made
 
 
 def _cli(name: str, summary: str, module: str = "") -> Program:
@@ -105,14 +105,16 @@ def usage() -> str:
 
 def exit_codes() -> str:
     """Return what ``gkm help exit-codes`` prints."""
-    return "\n".join(["A command exits with", *(f"  {code:>3}  {what}" for code, what in EXIT_CODES)])
+    return "\n".join(
+        ["A command exits with", *(f"  {code:>3}  {what}" for code, what in EXIT_CODES)]
+    )
 
 
 def _listed(title: str, programs: Sequence[Program]) -> list[str]:
-    return [title, *(f"  {one.name:<10} {one.summary}" for one in programs), ""]
+    return [title, *(f"  {one.name:<11} {one.summary}" for one in programs), ""]
 
 
-def _find(where: str) -> Callable[..., object]:
+def _find(where: str) -> Callable[..., Any]:
     module, _, function = where.partition(":")
-    found: Callable[..., object] = getattr(importlib.import_module(module), function)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found

@@ -106,6 +106,8 @@ class Script:
     host: str
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    writes: dict[str, Answer] = field(default_factory=dict)
+    """What is said to HEAD, POST, PUT and PATCH, by the beginning of the path; else 404."""
 
     def add(self, image: Image, tag: str = "v1", repository: str = "k/c") -> str:
         """Serve an image; returns its pinned reference."""
@@ -142,9 +144,21 @@ def scripted() -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(body)
 
+        def written(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            script.asked.append((self.path, self.headers.get("Authorization", "")))
+            found = (one for path, one in script.writes.items() if self.path.startswith(path))
+            answer = next(found, Answer(status=404))
+            self.send_response(answer.status)
+            for name, value in {"Content-Length": "0", **answer.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 
+    for method in ("HEAD", "POST", "PUT", "PATCH"):
+        setattr(Handler, f"do_{method}", Handler.written)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     script.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

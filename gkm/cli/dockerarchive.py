@@ -5,7 +5,6 @@ Source: Docker's image specification v1.2 ("Combined Image JSON + Filesystem Cha
 same as in a layout, but for the compression.
 """
 
-import json
 import tarfile
 from pathlib import Path
 from typing import IO, Any, Final

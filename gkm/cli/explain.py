@@ -5,7 +5,6 @@ Run where the workload runs, it compares the cache with the Python and the envir
 """
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -18,17 +17,18 @@ from gkm.arguments import Parser
 from gkm.cli import gather
 from gkm.cli.here import here
 from gkm.cli.program import Said, note, parser, run
+from gkm.cli.reading import registry
+from gkm.cli.source import DIRECTORY, find
 from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
 from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
 from gkm.core.podfacts import container_of, facts, pod_of, volume_of, within
-from gkm.oci.registry import Registry
-from gkm.oci.settings import ENVIRONMENT, RegistrySettings
 
 _WORDS: Final = {
     Word.SAME: "hit: nothing that decides differs",
     Word.UNKNOWN: "a hit is possible: not everything that decides is known",
     Word.DIFFERS: "no hit",
 }
+_MANIFESTS: Final = (".yaml", ".yml", ".json")
 _EXITS: Final = {Word.SAME: 0, Word.DIFFERS: 1, Word.UNKNOWN: 3}
 
 
@@ -44,7 +44,7 @@ def arguments() -> Parser:
     made.add_argument(
         "cache",
         metavar="CACHE",
-        help="a folder, an image layout, an image, or a file with a GKMCache's manifest",
+        help="a directory, an image, or the manifest of a GKMCache or ClusterGKMCache (.yaml)",
     )
     made.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
     made.add_argument(
@@ -68,6 +68,7 @@ def arguments() -> Parser:
         "--env", action="append", default=[], metavar="NAME=VALUE", help="what is set there"
     )
     made.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    made.add_argument("--plain-http", action="store_true", help="for CACHE's registry: without TLS")
     return made
 
 
@@ -83,27 +84,26 @@ def _said(found: Sequence[Factor], output: str) -> Said:
 
 
 def _explained(options: Namespace) -> list[Factor]:
-    registry = Registry(RegistrySettings.from_json(os.environ.get(ENVIRONMENT, "")))
-    folder, mounted = Path(options.cache), options.mount_path
-    if (folder / "index.json").is_file():
-        cache = gather.from_layout(folder, mounted)
-    elif folder.is_dir():
-        cache, mounted = gather.from_folder(folder), str(folder.absolute())
+    name, mounted = _image(options.cache, options.mount_path)
+    source = find(name, plain_http=options.plain_http, quiet=options.quiet)
+    if source.kind == DIRECTORY:
+        cache, mounted = gather.from_directory(Path(name)), str(Path(name).absolute())
     else:
-        image, mounted = _image(options.cache, mounted)
-        cache = gather.from_registry(registry, Reference.parse(image), mounted)
-    pod = _pod(options, registry) if options.pod else here([mounted])
+        cache = gather.from_image(source, mounted)
+    pod = _pod(options) if options.pod else here([mounted])
     return compare(cache, _told(pod, options))
 
 
-def _pod(options: Namespace, registry: Registry) -> PodFacts:
+def _pod(options: Namespace) -> PodFacts:
     """Return what the manifest says, and the registry of the container's image."""
     pod = pod_of(_manifest(options.pod))
     volume = volume_of(pod, options.claim)
     container = container_of(pod, volume, options.container)
     found = facts(pod, container, volume)
+    image = str(container.get("image") or "")
     try:
-        config = registry.image(str(container.get("image") or "")).config
+        client = registry(Reference.parse(image), plain_http=False, quiet=options.quiet)
+        config = client.image(image).config
     except (Retry, Rejected) as error:
         note(f"what its image sets is not known: {error}", quiet=options.quiet)
         return found
@@ -113,12 +113,12 @@ def _pod(options: Namespace, registry: Registry) -> PodFacts:
 
 def _image(name: str, mount_path: str) -> tuple[str, str]:
     """Return an image and its mount path: what was given, or those of a Cache's manifest."""
-    if not Path(name).is_file():
+    if Path(name).suffix not in _MANIFESTS or not Path(name).is_file():
         return name, mount_path
     cache = _manifest(name)
     spec, status = (_part(cache, part) for part in ("spec", "status"))
     if not isinstance(spec.get("image"), str):
-        raise Rejected("NotACache", f"{name} is neither an image layout nor a Cache's manifest")
+        raise Rejected("NotACache", f"{name} is no manifest of a Cache: it has no spec.image")
     image = spec["image"]
     digest = status.get("resolvedDigest") if status.get("resolvedImage") == image else None
     pinned = Reference.parse(image).pinned(str(digest)) if digest else image

@@ -19,7 +19,7 @@ _RECORD: Final = 20 * BLOCK
 
 
 class LayerWriter:
-    """Use it in a ``with`` block; ``digest``, ``diff_id`` and ``size`` (bytes) are known afterwards.
+    """Use it in a ``with`` block; then ``digest``, ``diff_id`` and ``size`` (bytes) are known.
 
     Raises Rejected(BadArchive) for a name, or for more, than GKM unpacks.
     """

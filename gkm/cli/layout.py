@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gkm.api.errors import Rejected
+from gkm.cli.whole import whole_file
 from gkm.oci import manifest, media
 from gkm.oci.manifest import Descriptor, Manifest
 
@@ -29,6 +30,15 @@ def to_json(found: Descriptor) -> dict[str, Any]:
 def dump(document: object) -> bytes:
     """Return compact JSON, always the same bytes for the same document."""
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def reference_name(index: Mapping[str, Any]) -> str:
+    """Return the name that an index gives its first image; empty if it gives none."""
+    entries = index.get("manifests")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    notes = first.get("annotations") if isinstance(first, dict) else None
+    name = notes.get(_NAME) if isinstance(notes, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 class Layout:
@@ -60,7 +70,8 @@ class Layout:
         """Make ``image`` the layout's one image, last of all."""
         entry = to_json(image) | ({"annotations": {_NAME: name}} if name else {})
         index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [entry]}
-        (self.root / "index.json").write_text(json.dumps(index))
+        with whole_file(self.root / "index.json", replace=True) as draft:
+            draft.write_text(json.dumps(index))
 
     def image(self) -> tuple[bytes, Manifest]:
         """Return the manifest's bytes and content; raises Rejected(BadImage)."""
@@ -71,3 +82,11 @@ class Layout:
         except OSError as error:
             raise Rejected("BadImage", f"{self.root} is no OCI image layout: {error}") from None
         return raw, manifest.parse_manifest(manifest.load(raw, "manifest"))
+
+    def name(self) -> str:
+        """Return the image's name; empty if it has none."""
+        return reference_name(manifest.load((self.root / "index.json").read_bytes(), "index.json"))
+
+    def digest(self, raw: bytes) -> str:
+        """Return the digest of a manifest."""
+        return descriptor(media.OCI_MANIFEST, raw).digest

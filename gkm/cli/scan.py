@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from gkm.api.errors import Rejected, Retry
+from gkm.cli.whole import UNFINISHED
 
 _SKIPPED: Final = frozenset({"lock", ".gkm", "lost+found"})
 _TEMPORARY: Final = "tmp.pid_"
@@ -38,13 +39,14 @@ Files = Mapping[str, Stamp]
 
 
 class ChangedError(Exception):
-    """This file changed, came or went while the cache was read."""
+    """The named file changed, came or went while the cache was read."""
 
 
 def scan(root: Path) -> Files:
     """Return the files below ``root``.
 
-    Left out: lock files, and ``tmp.pid_*``, where Triton writes before it renames. Links to files
+    Left out: lock files, and ``tmp.pid_*``, where Triton writes before it renames, and what
+    a killed ``gkm relocate`` leaves. Links to files
     count as the files (a private layer of ``gkm overlay`` can be packed); raises Rejected for
     whatever else is no file, ChangedError, OSError for what cannot be read.
     """
@@ -63,7 +65,7 @@ def scan(root: Path) -> Files:
 
 
 def steadily(root: Path, work: Callable[[Files], _T]) -> _T:
-    """Do ``work`` with the files, again if they change meanwhile; it calls ``unchanged`` at its end.
+    """Do ``work`` with the files, which ends with ``unchanged``; again if they change meanwhile.
 
     Raises Retry(CacheChanges) if they change each time, and whatever ``work`` raises otherwise.
     """
@@ -146,4 +148,6 @@ def _raise(error: OSError) -> NoReturn:
 
 
 def _belongs(name: str) -> bool:
-    return name not in _SKIPPED and not name.endswith(".lock") and _TEMPORARY not in name
+    return (
+        name not in _SKIPPED and not name.endswith((".lock", UNFINISHED)) and _TEMPORARY not in name
+    )

@@ -100,14 +100,14 @@ class Blocks:
 def _gzip(emit: Emit) -> Squeeze:
     from deflate import gzip_compress  # noqa: PLC0415 - needed to pack, not to know how
 
-    return Blocks(emit, lambda block: gzip_compress(block, _GZIP_LEVEL))
+    return Blocks(emit, lambda block: bytes(gzip_compress(block, _GZIP_LEVEL)))
 
 
 def _zstd(emit: Emit) -> Squeeze:
     from backports import zstd  # noqa: PLC0415 - as above
 
     option = zstd.CompressionParameter
-    options = {option.compression_level: _ZSTD_LEVEL, option.checksum_flag: 1}
+    options: dict[int, int] = {option.compression_level: _ZSTD_LEVEL, option.checksum_flag: 1}
     return Blocks(emit, lambda block: zstd.compress(block, options=options))
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from gkm.api.errors import Rejected
 
-_SUFFIX: Final = ".gkm-tmp"
+UNFINISHED: Final = ".gkm-tmp"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise _exists(target, "is not an empty folder")
-    draft = Path(tempfile.mkdtemp(_SUFFIX, f".{target.name}.", _parent(target)))
+    draft = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name}.", _parent(target)))
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())
@@ -36,19 +36,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a file to write, which becomes ``target`` unless the block raises.
+def whole_file(target: Path, *, replace: bool = False, mode: int | None = None) -> Iterator[Path]:
+    """Give a file to write, which becomes ``target``, with this mode, unless the block raises.
 
     Raises Rejected(OutputExists) if ``target`` exists and is not to be replaced.
     """
     if os.path.lexists(target) and not replace:
         raise _exists(target, "is not overwritten")
-    descriptor, name = tempfile.mkstemp(_SUFFIX, f".{target.name}.", _parent(target))
+    descriptor, name = tempfile.mkstemp(UNFINISHED, f".{target.name}.", _parent(target))
     os.close(descriptor)
     draft = Path(name)
     try:
         yield draft
-        draft.chmod(0o666 & ~_umask())
+        draft.chmod(0o666 & ~_umask() if mode is None else mode)
         draft.rename(target)
     except BaseException:
         with suppress(FileNotFoundError):

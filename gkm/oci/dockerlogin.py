@@ -78,11 +78,17 @@ def _ask(name: str, registry: str, file: Path) -> dict[str, str] | None:
 
     program = f"docker-credential-{name}"
     if not _HELPER.fullmatch(name):
-        raise Rejected("CredentialHelper", f"{file} names a helper '{name[:80]}': no program's name")
+        raise Rejected(
+            "CredentialHelper", f"{file} names a helper '{name[:80]}': no program's name"
+        )
     asked = _HUB_KEY if registry == _HUB else registry
     try:
         done = subprocess.run(
-            [program, "get"], input=asked.encode(), capture_output=True, timeout=_SECONDS, check=False
+            [program, "get"],
+            input=asked.encode(),
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise Retry("CredentialHelper", f"{program} did not answer in {_SECONDS:.0f} s") from None

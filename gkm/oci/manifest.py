@@ -42,12 +42,14 @@ class Manifest:
 class Config:
     """What of an image config matters: labels, and the digests of the uncompressed layers.
 
-    ``architecture`` and ``environment`` (``NAME=value``) are what a program of the image gets.
+    ``architecture``, ``created`` (both as they stand there) and ``environment`` (``NAME=value``)
+    are for people and for what they ask about an image; nothing else depends on them.
     """
 
     labels: Mapping[str, str]
     diff_ids: tuple[str, ...]
     architecture: str = ""
+    created: str = ""
     environment: tuple[str, ...] = ()
 
 
@@ -128,12 +130,16 @@ def parse_config(raw: bytes) -> Config:
     labels = {} if inner.get("Labels") is None else inner["Labels"]
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
         raise bad_image("the config's labels are not all text")
+    architecture, created = (_text(document, name) for name in ("architecture", "created"))
     variables = inner.get("Env")
     variables = variables if isinstance(variables, list) else []
     environment = tuple(one for one in variables if isinstance(one, str))
-    architecture = document.get("architecture")
-    architecture = architecture if isinstance(architecture, str) else ""
-    return Config(labels, tuple(diff_ids), architecture, environment)
+    return Config(labels, tuple(diff_ids), architecture, created, environment)
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _list(document: Mapping[str, Any], key: str) -> Sequence[Any]:

@@ -31,11 +31,15 @@ _LATER: Final = (408, 425, 429)
 
 @dataclass(frozen=True)
 class Image:
-    """One resolved image; ``digest`` is the reference's own (for an index, the index's)."""
+    """One resolved image; ``digest`` is the reference's own (for an index, the index's).
+
+    ``raw`` is its manifest as it was sent.
+    """
 
     digest: str
     manifest: Manifest
     config: Config
+    raw: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,24 @@ class Registry:
         size = sum(layer.size for layer in image.manifest.layers)
         return ImageFacts(image.digest, image.config.labels, size)
 
-    def image(self, reference: str) -> Image:
-        """Return manifest and config of the image for this machine; raises as ``resolve``."""
+    def image(self, reference: str, architecture: str = "") -> Image:
+        """Return manifest and config of the image for this machine, or for another architecture.
+
+        Raises as ``resolve``.
+        """
         where = Reference.parse(reference)
         found = self.manifest(where, where.digest)
+        own = found
         document = _parsed(found)
         if documents.is_index(document):
-            chosen = documents.pick_platform(document, documents.host_architecture())
-            document = _parsed(self.manifest(where, chosen.digest))
+            wanted = architecture or documents.host_architecture()
+            own = self.manifest(where, documents.pick_platform(document, wanted).digest)
+            document = _parsed(own)
             if documents.is_index(document):
                 raise documents.bad_image("the index names another index; only images are read")
         manifest = documents.parse_manifest(document)
         config = documents.parse_config(self._config(where, manifest.config))
-        return Image(found.digest, manifest, config)
+        return Image(found.digest, manifest, config, own.raw)
 
     def manifest(self, where: Reference, digest: str = "") -> Document:
         """Return a manifest with its digest, which is checked if ``digest`` is asked for."""

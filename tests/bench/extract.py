@@ -61,7 +61,7 @@ class FromFile(Registry):
         self._image = Image(packed, Manifest(config, (layer,)), Config(_LABELS, (plain,)))
         self.reference = f"example.com/kernels@{packed}"
 
-    def image(self, _reference: str) -> Image:
+    def image(self, _reference: str, _architecture: str = "") -> Image:
         return self._image
 
     def blob(self, _where: Reference, wanted: Descriptor) -> Iterator[bytes]:

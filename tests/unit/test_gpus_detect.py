@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import gkm.cli.gpus as command
-from gkm.cli.pack import Wish, pack
 from gkm.core.gpu import Gpu
 from gkm.gpus import Inventory, detect
 from gkm.gpus.detector import Finding
@@ -15,7 +13,6 @@ from gkm.gpus.detector import Finding
 T4 = Gpu(0, "cuda", "75", 32, "Tesla T4", "535.104.05", 15 << 30)
 MI210 = Gpu(0, "hip", "gfx90a", 64, "AMD Instinct MI210")
 LABELS = {"nvidia.com/gpu.present": "true"}
-KERNEL = {"hash": "h", "target": {"backend": "cuda", "arch": 75, "warp_size": 32}}
 
 
 class Driver:
@@ -121,37 +118,3 @@ def test_json_holds_every_field(show: Show) -> None:
         "mig": False,
         "simulated": False,
     }
-
-
-def test_a_packed_cache_is_judged(show: Show, tmp_path: Path) -> None:
-    (tmp_path / "cache" / "KEY").mkdir(parents=True)
-    (tmp_path / "cache" / "KEY" / "add.json").write_text(json.dumps(KERNEL))
-    (tmp_path / "cache" / "KEY" / "add.ttir").touch()
-    layout = str(tmp_path / "image")
-    pack(tmp_path / "cache", tmp_path / "image", Wish())
-    mixed = Inventory((T4, Gpu(1, "hip", "gfx90a", 64, "AMD Instinct MI210")), ("NVML",))
-    assert show(mixed, "--cache", layout).splitlines()[-1] == (
-        "the cache fits GPU 0 (compiled for cuda 75); "
-        "does not fit GPU 1 (compiled for cuda 75, this GPU is hip gfx90a)"
-    )
-    assert json.loads(show(mixed, "--cache", layout, "-o", "json"))["cache"] == {
-        "verdict": "Fits",
-        "gpus": [
-            {"index": 0, "verdict": "Fits", "reason": "compiled for cuda 75"},
-            {
-                "index": 1,
-                "verdict": "Unfit",
-                "reason": "compiled for cuda 75, this GPU is hip gfx90a",
-            },
-        ],
-    }
-    nothing = show(Inventory(()), "--cache", layout).splitlines()[-1]
-    assert nothing == "the cache fits nothing here: there is no GPU"
-
-
-def test_no_image_is_refused_in_words(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(command, "detect", lambda: Inventory(()))
-    assert command.main(["--cache", str(tmp_path)]) == 10
-    assert "is no OCI image layout" in capsys.readouterr().err
