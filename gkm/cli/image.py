@@ -18,7 +18,7 @@ from gkm.cli.layout import Layout, to_json
 from gkm.cli.scan import scan
 from gkm.core.image import DEFAULT_MOUNT_PATH, content_prefix, label, manifest_path
 from gkm.kernels import FRAMEWORKS
-from gkm.kernels.framework import Description, Framework
+from gkm.kernels.framework import LARGEST_RELOCATED, Description, Framework
 from gkm.oci import media
 from gkm.oci.manifest import Descriptor, host_architecture
 
@@ -70,7 +70,7 @@ def _labels(cache: Cache, title: str, size: int) -> dict[str, str]:
         label(name, "summary"): json.dumps(described.summary, separators=(",", ":")),
         label(name, "cache-size-bytes"): str(size),
     }
-    return labels | ({_TITLE: title} if title else {})
+    return {**described.labels, **labels} | ({_TITLE: title} if title else {})
 
 
 def _config(labels: Mapping[str, str], diff_id: str, epoch: int) -> dict[str, Any]:
@@ -108,4 +108,6 @@ def _content(cache: Cache, path: str) -> IO[bytes]:
     found = cache.root / path
     if not cache.framework.is_relocated(path):
         return found.open("rb")
+    if found.stat().st_size > LARGEST_RELOCATED:
+        raise Rejected("BadCache", f"{found} is larger than {LARGEST_RELOCATED} bytes")
     return io.BytesIO(cache.framework.relocate(path, found.read_bytes(), DEFAULT_MOUNT_PATH))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gkm.api.errors import Rejected
-from gkm.kernels.triton import Triton, dummy_key
+from gkm.kernels.metadata import dummy_key
+from gkm.kernels.triton import Triton
 
 TRITON = Triton()
 
