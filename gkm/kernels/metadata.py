@@ -32,8 +32,12 @@ _ARCH = re.compile(r"[A-Za-z0-9_:+-]{1,64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's entry in the manifest, and its target; None: nothing in the cache names it."""
+    """A kernel's entry in the manifest, and its target; None: nothing in the cache names it.
 
+    ``path`` is that of its metadata.
+    """
+
+    path: str
     entry: Mapping[str, Any]
     target: Target | None
 
@@ -63,15 +67,16 @@ def _kernel(root: Path, path: str, files: Collection[str]) -> Kernel | None:
         name = posixpath.basename(posixpath.dirname(path)) if beside else ""
     if not name or not (target or beside):
         return None
-    return _described(name, metadata, target or _compiled_for(root, beside))
+    target = target or _compiled_for(root, beside)
+    return Kernel(path, _entry(name, metadata, target), target)
 
 
-def _described(name: str, metadata: Mapping[str, Any], target: Target | None) -> Kernel:
-    """Write the entry; one without a target has empty ones, as MCV writes it."""
+def _entry(name: str, metadata: Mapping[str, Any], target: Target | None) -> Mapping[str, Any]:
+    """Write the manifest's entry; without a target its parts are empty, as MCV writes them."""
     details = {key: _plain(metadata.get(key)) for key in _DETAILS}
     shown = target or Target("", "")
     key = dummy_key(details, shown.backend, shown.arch, shown.warp_size) if target else ""
-    entry = {
+    return {
         "hash": name,
         **({"dummy_key": key} if key else {}),
         **{key: value for key, value in details.items() if value},
@@ -79,24 +84,23 @@ def _described(name: str, metadata: Mapping[str, Any], target: Target | None) ->
         "arch": shown.arch,
         "warp_size": shown.warp_size,
     }
-    return Kernel(entry, target)
 
 
 def _told(metadata: Mapping[str, Any]) -> Target | None:
     """Return the target that the metadata names."""
     raw = metadata.get("target")
     if isinstance(raw, dict):
-        return _target(raw.get("backend"), raw.get("arch"), raw.get("warp_size"))
+        return read_target(raw.get("backend"), raw.get("arch"), raw.get("warp_size"))
     if isinstance(raw, list) and len(raw) == 2:
-        return _target(raw[0], raw[1], None)
+        return read_target(raw[0], raw[1], None)
     for old in (metadata.get("arch"), metadata.get("cc")):
         for backend in (CUDA, HIP):
             if arch := arch_name(backend, old):
-                return _target(backend, arch, metadata.get("warp_size"))
+                return read_target(backend, arch, metadata.get("warp_size"))
     return None
 
 
-def _target(named: object, raw: object, warp: object) -> Target | None:
+def read_target(named: object, raw: object, warp: object) -> Target | None:
     """Return a target in the words of the metadata, which are those of MCV's labels."""
     backend, arch = backend_name(named), str(raw) if type(raw) is int else raw
     if not backend or not isinstance(arch, str) or not _ARCH.fullmatch(arch):
