@@ -8,7 +8,8 @@ stands, 0.33.0 takes only its last part from the handle. Source: of both, compil
 (CompilerManager) and compilation/compiler_interface.py.
 
 Here it is rewritten as text: nothing is evaluated, and anything that such a literal does not
-consist of is refused.
+consist of is refused. How its parts are put together is left to vLLM, which evaluates nothing
+either.
 """
 
 import re
@@ -37,6 +38,8 @@ def move(path: str, content: bytes, mount_path: str) -> bytes:
         text = content.decode()
     except UnicodeDecodeError:
         raise _bad(path, "is no UTF-8") from None
+    if not text.startswith("{"):
+        raise _bad(path, "does not begin with '{'")
     moved, pieces, position = 0, [], 0
     while position < len(text):
         token = _TOKEN.match(text, position)

@@ -86,7 +86,9 @@ def test_there_and_back_gives_the_same_bytes_mcv_23(one: str, other: str, names:
         b"{'a': '/x\\'/torch_compile_cache/y'}",
         b"{}; import os",
         b"{" + b"'/torch_compile_cache/'," * 4001 + b"}",
-        b"'" * 99_999 + b"\\",
+        b"{" + b"'" * 99_999 + b"\\",
+        b"'/torch_compile_cache/x'",
+        b"",
     ],
 )
 def test_an_index_that_vllm_cannot_have_written_is_refused(content: bytes) -> None:
