@@ -35,7 +35,10 @@ class Framework(Protocol):
     name: str
 
     def describe(self, root: Path, files: list[str]) -> Description | None:
-        """Describe the cache at ``root`` with these relative paths; None if it is not one."""
+        """Describe the cache at ``root`` with these relative paths; None if it is not one.
+
+        Raises OSError; Rejected(NotACache) for a directory that holds one, but in the wrong place.
+        """
 
     def is_relocated(self, path: str) -> bool:
         """Say whether the file at this relative path may need other content than it has."""

@@ -3,7 +3,9 @@
 What it holds is ``gkm.kernels.vllmtree``. The labels are those of MCV, pkg/cache/vllm.go, with one
 difference: a target is named only if something in the cache names it. MCV took the GPU of the
 machine that packed, or made one up, so GKM disbelieves ``sm_75`` in a vLLM summary: architectures
-are written here as in a Triton summary (``75``), which MCV's readers take for the same.
+are written here as in a Triton summary (``75``), which MCV's readers take for the same. The label
+``format`` says ``binary`` for artifacts that are directories too, and ``unpacked`` only for a cache
+in which nothing is known, as MCV has it; ``cache_save_format`` in the manifest is exact.
 
 A cache is found again by its directory's hash, which contains no path of the cache (vLLM 0.33.0,
 envs.py, ``compile_factors``), but the paths of vLLM's and the model's own source files: pods must
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from gkm.api.errors import Rejected
 from gkm.core.gputargets import document
 from gkm.kernels import vllmfactors, vllmpaths
 from gkm.kernels.framework import Description
@@ -23,6 +26,7 @@ from gkm.kernels.triton import Triton, nameless
 from gkm.kernels.vllmtree import AOT, Unit, units
 
 _INDEX: Final = "vllm_compile_cache.py"
+_OWN: Final = frozenset({_INDEX, vllmfactors.NAME})
 _SIGNS: Final = frozenset({AOT, "inductor_cache", "triton_cache", "fxgraph"})
 _FORMATS: Final = ("aot_compile", "binary", "triton")
 _KSERVE: Final = "io.kserve.km/"
@@ -36,9 +40,14 @@ class Vllm:
     name = "vllm"
 
     def describe(self, root: Path, files: list[str]) -> Description | None:
-        """Describe the cache by the directories that its hashes name."""
+        """Describe the cache by the directories that its hashes name.
+
+        Raises Rejected(NotACache) for a part of one: vLLM would not look for it there, and what
+        Triton left in it would be taken for the whole.
+        """
         inside = [path for path in files if path.startswith(vllmpaths.ROOT)]
         if not any(map(_is_sign, inside)):
+            _refuse_part(root, files)
             return None
         below = (path.removeprefix(vllmpaths.ROOT) for path in inside)
         every = units(root / vllmpaths.ROOT, below)
@@ -54,7 +63,7 @@ class Vllm:
     def is_relocated(self, path: str) -> bool:
         """Say whether ``path`` is an index of graphs, vLLM's dump of settings or a Triton group."""
         return path.startswith(vllmpaths.ROOT) and (
-            posixpath.basename(path) in (_INDEX, vllmfactors.NAME) or _TRITON.is_relocated(path)
+            posixpath.basename(path) in _OWN or _TRITON.is_relocated(path)
         )
 
     def relocate(self, path: str, content: bytes, mount_path: str) -> bytes:
@@ -67,12 +76,21 @@ class Vllm:
         return _TRITON.relocate(path, content, mount_path)
 
 
+def _refuse_part(root: Path, files: Iterable[str]) -> None:
+    part = next((path for path in files if posixpath.basename(path) in _OWN), None)
+    if part:
+        raise Rejected(
+            "NotACache",
+            f"{root} holds '{part}' of a vLLM cache, but not as '{vllmpaths.ROOT}<hash>/…': name "
+            "the directory that VLLM_CACHE_ROOT means, such as ~/.cache/vllm",
+        )
+
+
 def _is_sign(path: str) -> bool:
     """Say whether only vLLM leaves a file of this path below ``torch_compile_cache``."""
     *folders, name = path.split("/")
     artifact = name.startswith("artifact_") or any(one.startswith("artifact_") for one in folders)
-    named = name in (_INDEX, vllmfactors.NAME)
-    return named or artifact or not _SIGNS.isdisjoint(folders)
+    return name in _OWN or artifact or not _SIGNS.isdisjoint(folders)
 
 
 def _labels(known: list[Unit]) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ _MOST_PATHS: Final = 4000
 _STRING: Final = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
 _TOKEN = re.compile(
     rf"(?P<text>(?:{_STRING})(?:\s+(?:{_STRING}))*)"
-    r"|\s+|[{}()\[\]:,=]|-?[0-9]{1,20}|None|True|False|Range|start|end"
+    r"|[\s{}()\[\]:,=]+|-?[0-9]{1,20}|None|True|False|Range|start|end"
 )
 _PART = re.compile(_STRING)
 

@@ -83,7 +83,7 @@ def test_a_cache_becomes_the_volumes_root(script: Script, volume: Path, kind: st
 
 
 def test_a_vllm_image_of_mcv_becomes_the_volumes_root(script: Script, volume: Path) -> None:
-    """MCV packs the files as they are; its size label counts them as they are packed."""
+    """MCV packs files as they are, its size label counts them so; a prefix has a slash (mcv_21)."""
     files = vllmtrees.binary(env={**vllmtrees.ENV, "HF_TOKEN": "canary"})
     entries = [(f"io.vllm.cache/{name}", body) for name, body in files.items()]
     size = sum(map(len, files.values()))

@@ -1,5 +1,6 @@
 """vLLM's caches, in every flavour: what an image says about them."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gkm.api.errors import Rejected
 from gkm.cli.image import read_cache
 from gkm.cli.pack import pack
 from gkm.core.fit import Verdict, fit
@@ -310,13 +312,21 @@ def test_the_artifacts_of_older_releases_are_known(tmp_path: Path) -> None:
         {},
         {"modelinfos/a.json": b'{"hash": "x"}'},
         {"torch_compile_cache/readme": b""},
-        {"rank_0_0/backbone/vllm_compile_cache.py": b"{}"},
         trees.kernel("KEY", trees.CUDA_90),
     ],
 )
 def test_what_is_no_vllm_cache_is_not_described(files: trees.Files, tmp_path: Path) -> None:
     trees.fill(tmp_path, files)
     assert VLLM.describe(tmp_path, sorted(files)) is None
+
+
+@pytest.mark.parametrize("level", ["", "torch_compile_cache", "torch_compile_cache/c0ffee1234"])
+def test_a_part_of_a_cache_is_refused_not_taken_for_tritons(level: str, tmp_path: Path) -> None:
+    found = {f"vllm/{name}": body for name, body in trees.triton().items()}
+    index = "vllm/torch_compile_cache/c0ffee1234/rank_0_0/backbone/vllm_compile_cache.py"
+    trees.fill(tmp_path, found, {index: b"{}"})
+    with pytest.raises(Rejected, match=r"NotACache.*VLLM_CACHE_ROOT"):
+        read_cache(tmp_path / "vllm" / level if level else tmp_path)
 
 
 def test_model_infos_are_no_kernels(tmp_path: Path) -> None:
@@ -341,7 +351,9 @@ def test_no_tree_is_an_error(tmp_path_factory: pytest.TempPathFactory, tree: tre
     parents = {str(parent) for path in tree for parent in Path(path).parents}
     tree = {path: content for path, content in tree.items() if path not in parents}
     root = trees.fill(tmp_path_factory.mktemp("junk"), tree)
-    description = VLLM.describe(root, sorted(tree))
+    description = None
+    with contextlib.suppress(Rejected):
+        description = VLLM.describe(root, sorted(tree))
     if description:
         assert description.entries == len(description.manifest["vllm"])
         assert told(description).known or told(description).doubt
