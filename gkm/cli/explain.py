@@ -21,7 +21,7 @@ from gkm.cli.reading import registry
 from gkm.cli.source import DIRECTORY, find
 from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
 from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
-from gkm.core.podfacts import container_of, facts, pod_of, volume_of, within
+from gkm.core.podfacts import container_of, facts, pod_of, python_abi, volume_of, within
 
 _WORDS: Final = {
     Word.SAME: "hit: nothing that decides differs",
@@ -143,12 +143,12 @@ def _manifest(name: str) -> Any:
 def _told(pod: PodFacts, options: Namespace) -> PodFacts:
     """Add what the command line says; it knows better. Raises Rejected(BadArgument)."""
     versions, environment = _pairs(options.versions), _pairs(options.env)
-    python = versions.pop("python", "").split(".")
+    python = python_abi(versions.pop("python", ""))
     return replace(
         pod,
         versions={**pod.versions, **versions},
         environment={**pod.environment, **environment},
-        python=f"cp{python[0]}{python[1]}" if len(python) > 1 else pod.python,
+        python=python or pod.python,
         mounts=(options.mount,) if options.mount else pod.mounts,
     )
 

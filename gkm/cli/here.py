@@ -1,12 +1,12 @@
 """What ``gkm explain`` compares with where the workload itself runs: this Python, this machine."""
 
 import os
-import sys
+import platform
 from collections.abc import Iterable
 from importlib import metadata
 
 from gkm.core.hit import PodFacts
-from gkm.oci.manifest import host_architecture
+from gkm.core.podfacts import python_abi
 
 _DISTRIBUTIONS = {
     "triton": ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-rocm"),
@@ -23,8 +23,8 @@ def here(mounts: Iterable[str]) -> PodFacts:
         environment=dict(os.environ),
         whole=True,
         mounts=tuple(mounts),
-        machine=host_architecture(),
-        python=f"cp{sys.version_info.major}{sys.version_info.minor}",
+        machine=platform.machine(),
+        python=python_abi(platform.python_version()),
     )
 
 

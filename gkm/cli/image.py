@@ -16,8 +16,11 @@ from gkm.cli.layerwriter import LayerWriter
 from gkm.cli.scan import Files, contents
 from gkm.core.image import DEFAULT_MOUNT_PATH, content_prefix, label, manifest_path
 from gkm.kernels import FRAMEWORKS
-from gkm.kernels.framework import Description, Framework
+from gkm.kernels.framework import LARGEST_RELOCATED, Description, Framework
+from gkm.kernels.hostobjects import host_objects
+from gkm.oci.manifest import architecture_name
 
+_USUAL: Final = "amd64"
 _TITLE: Final = "org.opencontainers.image.title"
 
 
@@ -52,6 +55,15 @@ def read_cache(root: Path, files: Files) -> Cache:
             return Cache(root, files, framework, description)
     known = ", ".join(framework.name for framework in FRAMEWORKS)
     raise Rejected("NotACache", f"{root} holds no kernel cache that GKM knows ({known})")
+
+
+def architecture(cache: Cache) -> str:
+    """Return the platform of the programs in a cache; without any, or with several, amd64.
+
+    Not this machine's: the same files give the same image everywhere.
+    """
+    machines = {one.machine for one in host_objects(cache.root, cache.files)}
+    return architecture_name(machines.pop()) if len(machines) == 1 else _USUAL
 
 
 def write_layer(cache: Cache, layer: LayerWriter) -> int:
@@ -90,6 +102,8 @@ def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes]]:
     found = contents(cache.root, path, expected)
     if not cache.framework.is_relocated(path):
         return expected.size, found
+    if expected.size > LARGEST_RELOCATED:
+        raise Rejected("BadCache", f"{cache.root / path} is larger than {LARGEST_RELOCATED} bytes")
     moved = cache.framework.relocate(path, b"".join(found), DEFAULT_MOUNT_PATH)
     return len(moved), [moved]
 
@@ -102,4 +116,4 @@ def _labels(cache: Cache, title: str, size: int) -> dict[str, str]:
         label(name, "summary"): json.dumps(described.summary, separators=(",", ":")),
         label(name, "cache-size-bytes"): str(size),
     }
-    return labels | ({_TITLE: title} if title else {})
+    return {**described.labels, **labels} | ({_TITLE: title} if title else {})

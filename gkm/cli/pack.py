@@ -11,15 +11,14 @@ from typing import Final
 from gkm.api.errors import Rejected
 from gkm.arguments import Parser
 from gkm.cli.dockerarchive import write_docker_archive
-from gkm.cli.image import About, read_cache
+from gkm.cli.image import About, architecture, read_cache
 from gkm.cli.layout import Layout
 from gkm.cli.layoutwriter import write_image
-from gkm.cli.program import parser, run
+from gkm.cli.program import note, parser, run
 from gkm.cli.scan import Files, steadily, unchanged
 from gkm.cli.squeeze import COMPRESSIONS
 from gkm.cli.whole import whole_file, whole_folder
 from gkm.core.image import Reference
-from gkm.oci.manifest import host_architecture
 
 LAYOUT: Final = "oci"
 DOCKER_ARCHIVE: Final = "docker-archive"
@@ -36,6 +35,7 @@ class Wish:
     form: str = LAYOUT
     compression: str = "gzip"
     architecture: str = ""
+    quiet: bool = False
 
 
 def arguments() -> Parser:
@@ -57,7 +57,7 @@ def arguments() -> Parser:
     made.add_argument("--compression", choices=tuple(COMPRESSIONS), help="default: gzip")
     made.add_argument("--ref", metavar="REF", default="", help="name of the image, for its title")
     made.add_argument(
-        "--arch", choices=("amd64", "arm64"), help="of the host programs in it (default: this one)"
+        "--arch", choices=("amd64", "arm64"), help="default: that of the programs in it"
     )
     made.add_argument("--plain-http", action="store_true", help="with --push: without TLS")
     return made
@@ -78,10 +78,11 @@ def main(given: Sequence[str]) -> int:
         options.format or LAYOUT,
         options.compression or "gzip",
         options.arch or "",
+        options.quiet,
     )
     if options.push is None:
         return run(lambda: pack(options.cache, options.output, wish))
-    return run(lambda: _push(options.cache, wish, plain=options.plain_http, quiet=options.quiet))
+    return run(lambda: _push(options.cache, wish, plain=options.plain_http))
 
 
 def pack(root: Path, output: Path, wish: Wish) -> str:
@@ -91,34 +92,38 @@ def pack(root: Path, output: Path, wish: Wish) -> str:
     """
     name = Reference.parse(wish.reference) if wish.reference else None
     title = name.repository.rpartition("/")[2] if name else ""
-    about = About(title, _epoch(), wish.architecture or host_architecture())
+    epoch = _epoch()
 
     def once(files: Files) -> str:
+        cache = read_cache(root, files)
+        about = About(title, epoch, wish.architecture or architecture(cache))
         if wish.form == DOCKER_ARCHIVE:
             with whole_file(output) as draft:
-                cache = read_cache(root, files)
                 digest = write_docker_archive(cache, draft, about, _tag(name))
                 unchanged(root, files)
-                return digest
-        with whole_folder(output) as draft:
-            layout = Layout(draft)
-            layout.create()
-            image = write_image(read_cache(root, files), layout, about, wish.compression)
-            layout.point_to(image, wish.reference)
-            unchanged(root, files)
-            return image.digest
+        else:
+            with whole_folder(output) as draft:
+                layout = Layout(draft)
+                layout.create()
+                image = write_image(cache, layout, about, wish.compression)
+                layout.point_to(image, wish.reference)
+                unchanged(root, files)
+            digest = image.digest
+        for line in cache.description.notes:
+            note(f"note: {line}", quiet=wish.quiet)
+        return digest
 
     return steadily(root, once)
 
 
-def _push(root: Path, wish: Wish, *, plain: bool, quiet: bool) -> str:
+def _push(root: Path, wish: Wish, *, plain: bool) -> str:
     from gkm.cli.upload import check_pushable, push  # noqa: PLC0415 - slow to import
 
     check_pushable(wish.reference)
     with tempfile.TemporaryDirectory(prefix="gkm-pack-") as folder:
         layout = Path(folder, "image")
         pack(root, layout, wish)
-        return push(layout, wish.reference, plain_http=plain, quiet=quiet)
+        return push(layout, wish.reference, plain_http=plain, quiet=wish.quiet)
 
 
 def _tag(name: Reference | None) -> str:

@@ -6,7 +6,7 @@ Triton images (``75``) and of its vLLM images (``sm_75``, ``rocm``, ``null``).
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,9 +43,13 @@ class Targets:
 
     def to_json(self) -> str:
         """Write them as a summary label, which ``parse`` reads back unchanged."""
-        document: dict[str, Any] = {"targets": [_to_json(target) for target in self.known]}
-        document |= {"doubt": self.doubt} if self.doubt else {}
-        return json.dumps(document, separators=(",", ":"))
+        return json.dumps(document(self.known, self.doubt), separators=(",", ":"))
+
+
+def document(targets: Iterable[Target], doubt: str = "") -> dict[str, Any]:
+    """Return the content of a summary label, which ``parse`` reads: sorted, each target once."""
+    found: dict[str, Any] = {"targets": [_to_json(target) for target in sorted(set(targets))]}
+    return found | ({"doubt": doubt} if doubt else {})
 
 
 UNSAID: Final = Targets((), _SILENT)

@@ -39,9 +39,9 @@ class CacheFacts:
 
     ``versions``: of packages, each with all that were found. ``environment``: variables that are
     part of the framework's keys, each with the values found; "" stands for not set. ``homes``: the
-    folders that the cache's own paths point to. ``machines``: of programs in it, in Go's spelling
-    (``amd64``); ``pythons``: the ABI of its extension modules (``cp311``). ``hashes``: of things
-    that are not in the cache themselves.
+    folders that the cache's own paths point to. ``machines``: of programs in it, as ``uname -m``
+    says it (``x86_64``); ``pythons``: the ABI of its extension modules (``cpython-311``).
+    ``hashes``: of things that are not in the cache themselves.
     """
 
     framework: str

@@ -11,12 +11,16 @@ from typing import Final
 
 from gkm.api.errors import Rejected
 
-FRAMEWORKS: Final = ("triton", "vllm")
+_DIRECTORY_VARIABLE: Final = {
+    "triton": "TRITON_CACHE_DIR",
+    "vllm": "VLLM_CACHE_ROOT",
+    "inductor": "TORCHINDUCTOR_CACHE_DIR",
+}
+FRAMEWORKS: Final = tuple(_DIRECTORY_VARIABLE)
 """Frameworks whose images are recognised, first match wins (MCV: Triton wins if both)."""
 
 _ROOT_LABEL: Final = "io.kserve.km/cache-root-env"
-_DIRECTORY_VARIABLE: Final = {"triton": "TRITON_CACHE_DIR", "vllm": "VLLM_CACHE_ROOT"}
-_POINTERS: Final = frozenset({*_DIRECTORY_VARIABLE.values(), "TORCHINDUCTOR_CACHE_DIR"})
+_POINTERS: Final = frozenset(_DIRECTORY_VARIABLE.values())
 
 DEFAULT_MOUNT_PATH: Final = "/cache"
 """Where workloads mount a cache unless ``spec.mountPath`` says otherwise."""

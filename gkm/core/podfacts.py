@@ -13,6 +13,8 @@ from gkm.core.podshape import check_pod
 
 Json = dict[str, Any]
 _ARCH_LABEL: Final = "kubernetes.io/arch"
+_MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+"""As ``uname -m`` says what images and nodes say in Go's words."""
 _VERSIONS: Final = {
     "TRITON_VERSION": "triton",
     "TORCH_VERSION": "torch",
@@ -70,12 +72,12 @@ def volume_of(pod: Json, claim: str = "") -> str:
 def facts(pod: Json, container: Json, volume: str) -> PodFacts:
     """Return what the manifest says of one of its containers."""
     mounts = _mounts(pod, container, volume)
-    selector = pod["spec"].get("nodeSelector") or {}
+    arch = str((pod["spec"].get("nodeSelector") or {}).get(_ARCH_LABEL) or "")
     return PodFacts(
         environment=_environment(container),
         mounts=tuple(mount["mountPath"] for mount in mounts),
         partial=tuple(m["mountPath"] for m in mounts if m.get("subPath") or m.get("subPathExpr")),
-        machine=str(selector.get(_ARCH_LABEL) or ""),
+        machine=_MACHINES.get(arch, arch),
         arguments=(*(container.get("command") or ()), *(container.get("args") or ())),
         admitted=names.ANNOTATION_MUTATED in ((pod.get("metadata") or {}).get("annotations") or {}),
     )
@@ -94,15 +96,15 @@ def within(found: PodFacts, container: Json, variables: Mapping[str, str], arch:
         environment=environment,
         versions=versions,
         whole=not container.get("envFrom"),
-        machine=arch or found.machine,
-        python=_python(environment.get("PYTHON_VERSION") or ""),
+        machine=_MACHINES.get(arch, arch) or found.machine,
+        python=python_abi(environment.get("PYTHON_VERSION") or ""),
     )
 
 
-def _python(version: str) -> str:
-    """Return the ABI of CPython's extension modules: ``3.11.9`` has ``cp311``."""
-    parts = version.split(".")
-    return f"cp{parts[0]}{parts[1]}" if len(parts) > 1 and "".join(parts[:2]).isdigit() else ""
+def python_abi(version: str) -> str:
+    """Return the ABI of CPython's extension modules: ``3.11.9`` has ``cpython-311``."""
+    numbers = "".join(version.split(".")[:2])
+    return f"cpython-{numbers}" if len(numbers) > 1 and numbers.isdecimal() else ""
 
 
 def _mounts(pod: Json, container: Json, volume: str) -> list[Json]:

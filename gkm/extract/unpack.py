@@ -12,10 +12,10 @@ from gkm.core.image import content_prefix, label, manifest_path
 from gkm.extract.tree import Tree
 from gkm.extract.volume import MANIFEST, RESERVED
 from gkm.kernels import required
+from gkm.kernels.framework import LARGEST_RELOCATED
 from gkm.oci.archive import Archive, Member, Tally
 from gkm.oci.names import folded
 
-_LARGEST_RELOCATED: Final = 1024 * 1024
 _LARGEST_MANIFEST: Final = 64 * 1024 * 1024
 """MCV's manifest is no part of the cache that ``spec.storageSize`` and the size label count."""
 
@@ -82,7 +82,7 @@ class Unpacker:
         if not self._framework.is_relocated(path):
             self._tree.file(path, archive.data())
             return
-        if member.size > _LARGEST_RELOCATED:
+        if member.size > LARGEST_RELOCATED:
             raise Rejected(
                 "BadCache", f"'{path:.200}' has {member.size} bytes, far too many for paths"
             )

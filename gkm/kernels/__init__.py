@@ -6,27 +6,25 @@ from typing import Final
 from gkm.api.errors import Rejected
 from gkm.core.image import framework as named_framework
 from gkm.kernels.framework import Framework
+from gkm.kernels.inductor import Inductor
 from gkm.kernels.triton import Triton
+from gkm.kernels.vllm import Vllm
 
-FRAMEWORKS: Final[tuple[Framework, ...]] = (Triton(),)
+FRAMEWORKS: Final[tuple[Framework, ...]] = (Vllm(), Inductor(), Triton())
+"""Those of ``core.image.FRAMEWORKS``, in the order in which a directory is looked at: vLLM's holds
+caches of torch, and torch's one of Triton."""
+
+_BY_NAME: Final = {one.name: one for one in FRAMEWORKS}
 
 
 def required(labels: Mapping[str, str]) -> Framework:
     """Return the framework whose cache an image with these labels holds.
 
     Raises:
-        Rejected: the labels name none, or one whose paths nobody here can rewrite: its cache
-            would be mounted, and ignored.
+        Rejected: the labels name none.
 
     """
     name = named_framework(labels)
     if name is None:
         raise Rejected("NotACacheImage", "the image lacks the labels of a kernel cache")
-    found = next((one for one in FRAMEWORKS if one.name == name), None)
-    if found is None:
-        known = ", ".join(one.name for one in FRAMEWORKS)
-        raise Rejected(
-            "UnsupportedFramework",
-            f"the image holds a {name} cache; this version brings {known} caches only",
-        )
-    return found
+    return _BY_NAME[name]

@@ -13,14 +13,11 @@ from typing import Any, Final
 
 from gkm.core.hit import CacheFacts
 from gkm.core.hitvariables import IN_TRITONS_KEY
+from gkm.kernels.elf import HEADER_BYTES, host_object
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a file that is read whole; larger ones tell nothing."""
-_ELF: Final = b"\x7fELF"
-_MACHINES: Final = {62: "amd64", 183: "arm64", 243: "riscv64", 21: "ppc64le", 22: "s390x"}
-"""``e_machine`` in Go's spelling; source: the System V ABI's registry of ELF machines."""
-_ABI: Final = re.compile(r"\.cpython-(\d{2,3}[td]*)-")
-"""In the names of extension modules: Python's ``EXT_SUFFIX`` (PEP 3149)."""
+_ANY_PYTHON: Final = "abi3"
 _VLLM_HASHES: Final = ("code_hash", "config_hash", "compiler_hash")
 
 
@@ -100,11 +97,10 @@ class Evidence:
                 self._hashes[name].add(document[name])
 
     def _program(self, name: str, content: bytes) -> None:
-        if content.startswith(_ELF) and len(content) > 20:
-            number = int.from_bytes(content[18:20], "little" if content[5] == 1 else "big")
-            self._machines.add(_MACHINES.get(number, f"ELF machine {number}"))
-            if found := _ABI.search(name):
-                self._pythons.add(f"cp{found[1]}")
+        if found := host_object(name, content[:HEADER_BYTES]):
+            self._machines.add(found.machine)
+            if found.python and found.python != _ANY_PYTHON:
+                self._pythons.add(found.python)
 
 
 def _is_variable(name: str) -> bool:

@@ -4,9 +4,12 @@ Nothing here imports a framework: a cache is read as files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+LARGEST_RELOCATED: Final = 1024 * 1024
+"""Bytes; no framework writes that much into a file whose content holds paths of the cache."""
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,16 @@ class Description:
     """What an image says about the cache in it.
 
     ``manifest`` is the content of the layer's own manifest.json; ``summary`` that of the summary
-    label; ``entries`` counts kernels (label ``entry-count``).
+    label; ``entries`` counts the manifest's entries (label ``entry-count``); ``labels`` are further
+    ones, by their whole names. ``notes`` are sentences for whoever packs the cache: what could not
+    be read, what is not known, what is left out.
     """
 
     manifest: Mapping[str, Any]
     summary: Mapping[str, Any]
     entries: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Framework(Protocol):
@@ -28,10 +35,13 @@ class Framework(Protocol):
     name: str
 
     def describe(self, root: Path, files: list[str]) -> Description | None:
-        """Describe the cache at ``root`` with these relative paths; None if it is not one."""
+        """Describe the cache at ``root`` with these relative paths; None if it is not one.
+
+        Raises OSError; Rejected(NotACache) for a directory that holds one, but in the wrong place.
+        """
 
     def is_relocated(self, path: str) -> bool:
-        """Say whether the file at this relative path holds absolute paths of the cache."""
+        """Say whether the file at this relative path may need other content than it has."""
 
     def relocate(self, path: str, content: bytes, mount_path: str) -> bytes:
         """Return the file's content as it must be when the cache is mounted at ``mount_path``.

@@ -55,7 +55,11 @@ class Config:
 
 def host_architecture() -> str:
     """Architecture of this machine as image configs spell it (Go's GOARCH)."""
-    machine = platform.machine()
+    return architecture_name(platform.machine())
+
+
+def architecture_name(machine: str) -> str:
+    """Return what image configs call a machine (``uname -m``)."""
     return _ARCHITECTURES.get(machine, machine)
 
 

@@ -16,7 +16,6 @@ from tests.images import digest
 SIZE = "cache.triton.image/cache-size-bytes"
 VLLM_LABELS = {"cache.vllm.image/summary": "null"}
 NOT_A_CACHE = Refused("NotACacheImage", ("lacks the labels of a kernel cache",))
-UNSUPPORTED = Refused("UnsupportedFramework", ("holds a vllm cache",))
 DOCUMENT = Refused("BadImage", ("at most 4 MiB",))
 
 
@@ -149,10 +148,18 @@ def _honest(number: str, what: str, body: bytes, contents: dict[str, bytes], **h
     return Row(number, what, build, {"KEY": None, **contents})
 
 
-def _vllm(number: str, what: str, name: bytes) -> Row:
-    """GKM does not carry them yet, and says so: it would have to rewrite their paths."""
-    body = t.file(VLLM + b"torch_compile_cache/hash/rank_0_0/" + name, b"m")
-    return Row(number, what, lambda: image(body, labels=VLLM_LABELS), UNSUPPORTED)
+def _vllm(number: str, what: str, name: str, content: bytes = b"m") -> Row:
+    """A file of a vLLM cache, as it is."""
+    path = f"torch_compile_cache/hash/rank_0_0/{name}"
+    folders = {path[:at]: None for at, sign in enumerate(path) if sign == "/"}
+    body = t.file(VLLM + path.encode(), content)
+    return Row(number, what, lambda: image(body, labels=VLLM_LABELS), {**folders, path: content})
+
+
+def _bad_vllm(what: str, content: bytes, *words: str) -> Row:
+    body = t.file(VLLM + b"torch_compile_cache/hash/vllm_compile_cache.py", content)
+    expected = Refused("BadCache", ("'torch_compile_cache/hash/vllm_compile_cache.py'", *words))
+    return Row("M58", what, lambda: image(body, labels=VLLM_LABELS), expected)
 
 
 def _big(count: int, size: int) -> Iterator[tuple[str, bytes]]:
@@ -255,9 +262,14 @@ ROWS: list[Row] = [
     _honest("M57", "triton-rocm-zstd", _buildah(ROCM), ROCM, layer=media.OCI_LAYER_ZSTD),
     _honest("M57", "triton-artifact", _buildah(ROCM), ROCM,
             layer="application/cache.triton.content.layer.v1+triton"),
-    _vllm("M58", "vllm-binary", b"backbone/artifact_compile_range_1_512_subgraph_0"),
-    _vllm("M59", "vllm-triton", b"triton_cache/KEY/add.cubin"),
-    _vllm("M60", "vllm-aot", b"model"),
+    _vllm("M58", "vllm-binary", "backbone/artifact_compile_range_1_512_subgraph_0"),
+    _vllm("M58", "vllm-index", "backbone/vllm_compile_cache.py", b"{(None, 0, 'eager'): None}"),
+    _bad_vllm("vllm-index-of-code", b"{'a': __import__('os')}", "no index of compiled graphs"),
+    _bad_vllm("vllm-index-that-grows", b"{" + b"'/torch_compile_cache/'," * 40_000, "than 4000"),
+    _bad_vllm("vllm-index-of-quotes", b"{" + b"'" * ((1 << 20) - 1), "no index of compiled"),
+    _bad_vllm("vllm-index-of-2-mib", b" " * (2 << 20), "far too many for paths"),
+    _vllm("M59", "vllm-triton", "triton_cache/KEY/add.cubin"),
+    _vllm("M60", "vllm-aot", "model"),
     _manifest("manifest-of-numbers", b'{"triton":[' + b"9" * (1 << 20) + b"]}"),
     _manifest("manifest-deep", b'{"triton":' + b"[" * (1 << 20)),
     _manifest("manifest-no-json", b"\xff\x00"),

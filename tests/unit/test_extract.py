@@ -23,6 +23,7 @@ from gkm.extract.tree import Tree
 from gkm.extract.unpack import Unpacker
 from gkm.extract.volume import Volume
 from gkm.oci import media
+from tests import vllmtrees
 from tests.images import Image, Script, cache_files, scripted, tar
 
 FILES = {"KEY/add.cubin": b"\x7fELF", "KEY/add.json": b"{}", "top": b"1"}
@@ -81,10 +82,27 @@ def test_a_cache_becomes_the_volumes_root(script: Script, volume: Path, kind: st
     assert (volume / "top").stat().st_mode & 0o777 & ~0o022 == 0o444
 
 
-def test_a_cache_whose_paths_nobody_can_rewrite_is_refused(script: Script, volume: Path) -> None:
-    labels = {"cache.vllm.image/summary": "null", "cache.vllm.image/cache-size-bytes": "1"}
-    with pytest.raises(Rejected, match="UnsupportedFramework"):
-        run(script, Image([tar([("io.vllm.cache/model", b"m")])], labels=labels), volume)
+def test_a_vllm_image_of_mcv_becomes_the_volumes_root(script: Script, volume: Path) -> None:
+    """MCV packs files as they are, its size label counts them so; a prefix has a slash (mcv_21)."""
+    files = vllmtrees.binary(env={**vllmtrees.ENV, "HF_TOKEN": "canary"})
+    entries = [(f"io.vllm.cache/{name}", body) for name, body in files.items()]
+    size = sum(map(len, files.values()))
+    labels = {
+        "cache.vllm.image/summary": "null",
+        "cache.vllm.image/cache-size-bytes": str(size),
+    }
+    manifest = ("io.vllm.manifest/manifest.json", b'{"vllm": []}')
+    other = ("io.vllm.cacheXYZ/f", b"another prefix")
+    outcome = run(script, Image([tar([*entries, manifest, other])], labels=labels), volume, "/mnt")
+    found = content(volume)
+    assert (outcome.files, outcome.bytes, set(found)) == (len(files), size, set(files))
+    changed = {name.rpartition("/")[2] for name in files if found[name] != files[name]}
+    assert changed == {"vllm_compile_cache.py", "cache_key_factors.json"}
+    index = next(body for name, body in found.items() if name.endswith("compile_cache.py"))
+    assert index.count(b"'/mnt/torch_compile_cache/a1b2c3d4e5/rank_0_0/backbone/artifact_") == 3
+    assert vllmtrees.BUILT.encode() not in index
+    assert not any(b"canary" in body for body in found.values())
+    assert (volume / ".gkm" / "manifest.json").read_bytes() == manifest[1]
 
 
 def test_group_files_follow_the_mount_path(script: Script, volume: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from gkm.api.errors import Rejected
 from gkm.api.names import CACHE, CacheKey
 from gkm.core.actions import Resolve
-from gkm.core.image import FRAMEWORKS, ImageFacts
+from gkm.core.image import FRAMEWORKS, ImageFacts, environment
 from gkm.core.view import Trouble
+from gkm.kernels import FRAMEWORKS as SUPPORTED
 from gkm.kernels import required
 from gkm.kube.access import Access
 from gkm.kube.client import Client
@@ -16,16 +17,26 @@ from gkm.operator.fleet import Memory
 from gkm.operator.resolver import Resolver
 from tests.images import Image, Script, cache_files, scripted
 
-TRITON, VLLM = ({f"cache.{name}.image/summary": "null"} for name in FRAMEWORKS)
+TRITON, VLLM, INDUCTOR = ({f"cache.{name}.image/summary": "null"} for name in FRAMEWORKS)
+SOMETHING = {"maintainer": "somebody"}
 
 
 def test_the_labels_name_the_framework() -> None:
     assert required(TRITON).name == "triton"
-    assert required({**VLLM, **TRITON}).name == "triton"
-    with pytest.raises(Rejected, match=r"UnsupportedFramework.*vllm.*triton caches only"):
-        required(VLLM)
+    assert required(VLLM).name == "vllm"
+    assert required(INDUCTOR).name == "inductor"
+    assert required({**VLLM, **INDUCTOR, **TRITON}).name == "triton"
     with pytest.raises(Rejected, match="NotACacheImage"):
-        required({"maintainer": "somebody"})
+        required(SOMETHING)
+
+
+def test_what_is_recognised_is_supported() -> None:
+    assert sorted(one.name for one in SUPPORTED) == sorted(FRAMEWORKS)
+
+
+def test_the_workload_is_told_where_the_cache_is() -> None:
+    assert environment(INDUCTOR) == ("TORCHINDUCTOR_CACHE_DIR",)
+    assert environment(VLLM) == ("VLLM_CACHE_ROOT",)
 
 
 def look_up(script: Script, labels: dict[str, str]) -> ImageFacts | Trouble | None:
@@ -40,7 +51,8 @@ def look_up(script: Script, labels: dict[str, str]) -> ImageFacts | Trouble | No
 
 def test_the_user_is_told_when_the_image_is_looked_up() -> None:
     with scripted() as script:
-        assert isinstance(look_up(script, TRITON), ImageFacts)
-        refused = look_up(script, VLLM)
+        for labels in (TRITON, VLLM, INDUCTOR):
+            assert isinstance(look_up(script, labels), ImageFacts)
+        refused = look_up(script, SOMETHING)
     assert isinstance(refused, Trouble)
-    assert (refused.reason, refused.final) == ("UnsupportedFramework", True)
+    assert (refused.reason, refused.final) == ("NotACacheImage", True)

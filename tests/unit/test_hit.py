@@ -15,8 +15,8 @@ CACHE = CacheFacts(
     versions={"triton": frozenset({"3.9.0"})},
     environment={"TRITON_DEFAULT_FP_FUSION": frozenset({"true"})},
     homes=frozenset({"/cache"}),
-    machines=frozenset({"amd64"}),
-    pythons=frozenset({"cp311"}),
+    machines=frozenset({"x86_64"}),
+    pythons=frozenset({"cpython-311"}),
     kernels=9,
 )
 POD = PodFacts(
@@ -24,8 +24,8 @@ POD = PodFacts(
     environment={"TRITON_CACHE_DIR": "/cache", "TRITON_DEFAULT_FP_FUSION": "1", "PATH": "/bin"},
     whole=True,
     mounts=("/cache",),
-    machine="amd64",
-    python="cp311",
+    machine="x86_64",
+    python="cpython-311",
 )
 VLLM = replace(
     CACHE,
@@ -72,8 +72,8 @@ PLANTED: list[tuple[str, CacheFacts, PodFacts]] = [
     ("where triton looks (TRITON_CACHE_DIR)", CACHE, env(POD, TRITON_CACHE_DIR="UNSET")),
     ("where triton looks (TRITON_CACHE_DIR)", CACHE, replace(POD, mounts=())),
     ("where vllm looks (VLLM_CACHE_ROOT)", VLLM, env(SERVER, VLLM_CACHE_ROOT="/data")),
-    ("CPU of the launchers", CACHE, replace(POD, machine="arm64")),
-    ("Python of the launchers", CACHE, replace(POD, python="cp312")),
+    ("CPU of the launchers", CACHE, replace(POD, machine="aarch64")),
+    ("Python of the launchers", CACHE, replace(POD, python="cpython-312")),
     ("the arguments", VLLM, replace(SERVER, arguments=("serve", "m", "--enforce-eager"))),
     ("TRITON_ALWAYS_COMPILE", CACHE, env(POD, TRITON_ALWAYS_COMPILE="1")),
     ("VLLM_DISABLE_COMPILE_CACHE", VLLM, env(SERVER, VLLM_DISABLE_COMPILE_CACHE="1")),

@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 
 from gkm.api.errors import Rejected
-from gkm.kernels.triton import Triton, dummy_key
+from gkm.core.gputargets import from_labels
+from gkm.kernels.metadata import dummy_key
+from gkm.kernels.triton import Triton
+from tests import vllmtrees as trees
 
 TRITON = Triton()
+SM90: dict[str, object] = {"backend": "cuda", "arch": "90", "warp_size": 32}
+GFX1100: dict[str, object] = {"backend": "hip", "arch": "gfx1100", "warp_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,51 @@ def test_a_cache_is_described_by_its_kernels(tmp_path: Path) -> None:
         ["hash", "dummy_key", "backend", "arch", "warp_size"],
         ["hash", "dummy_key", "num_warps", "backend", "arch", "warp_size"],
     ]
+
+
+LAYOUTS: dict[str, tuple[dict[str, object], bytes | None, dict[str, object] | None]] = {
+    "3.x": ({"target": {"backend": "cuda", "arch": 90, "warp_size": 32}}, None, SM90),
+    "3.x, no warp size": ({"target": {"backend": "hip", "arch": "gfx1100"}}, None, GFX1100),
+    "3.x, arch as sm90": ({"arch": "sm90", "target": {"backend": "cuda", "arch": 90}}, None, SM90),
+    "2.2": ({"target": ["cuda", 90]}, None, SM90),
+    "2.1": ({"hash": None, "arch": 90, "num_warps": 4}, None, SM90),
+    "2.1 with cc": ({"cc": 90}, None, SM90),
+    "2.1 on ROCm": ({"arch": "gfx1100", "name": "add"}, None, GFX1100),
+    "2.0, a cubin": ({"hash": 5, "shared": 0}, trees.cubin(90), SM90),
+    "a target of another shape": ({"target": {"arch": []}}, trees.cubin(90), SM90),
+    "a header of tomorrow": ({}, b"\x7fELF\x02\x01\x01\x41\x09" + bytes(99), None),
+    "nothing": ({"name": "add"}, None, None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_target_is_found_in_every_layout_mcv_18(
+    layout: tuple[dict[str, object], bytes | None, dict[str, object] | None], tmp_path: Path
+) -> None:
+    metadata, cubin, target = layout
+    files = {"KEY/add.ttir": b"", "KEY/add.json": json.dumps({"hash": "h1", **metadata}).encode()}
+    files |= {"KEY/add.cubin": cubin} if cubin else {}
+    trees.fill(tmp_path, files)
+    found = TRITON.describe(tmp_path, sorted(files))
+    assert found is not None
+    doubt = "1 of 1 kernels name no GPU"
+    expected = {"targets": [target]} if target else {"targets": [], "doubt": doubt}
+    assert found.summary == expected
+    assert found.entries == 1
+    assert found.manifest["triton"][0]["hash"] == ("h1" if "hash" not in metadata else "KEY")
+    assert found.notes == (() if target else (doubt,))
+    labels = {"cache.triton.image/summary": json.dumps(found.summary)}
+    assert from_labels(labels).doubt == ("" if target else doubt)
+
+
+def test_launchers_are_told_to_the_packer_mcv_24(tmp_path: Path) -> None:
+    name = "__triton_launcher.cpython-311-x86_64-linux-gnu.so"
+    header = b"\x7fELF\x02\x01\x01" + bytes(11) + b"\x3e" + bytes(99)
+    files = {**trees.kernel("KEY", trees.CUDA_90), f"KEY/{name}": header}
+    trees.fill(tmp_path, files)
+    found = TRITON.describe(tmp_path, sorted(files))
+    assert found is not None
+    assert found.notes == ("it holds shared objects that load on x86_64 and cpython-311 only",)
 
 
 def test_what_is_no_triton_cache_is_not_described(tmp_path: Path) -> None:
