@@ -38,6 +38,9 @@ class Wish:
     quiet: bool = False
 
 
+_NOTHING_SPECIAL: Final = Wish()
+
+
 def arguments() -> Parser:
     """Make the parser."""
     made = parser(
@@ -85,7 +88,7 @@ def main(given: Sequence[str]) -> int:
     return run(lambda: _push(options.cache, wish, plain=options.plain_http))
 
 
-def pack(root: Path, output: Path, wish: Wish) -> str:
+def pack(root: Path, output: Path, wish: Wish = _NOTHING_SPECIAL) -> str:
     """Write the image; returns its manifest's digest, of an archive its config's.
 
     Raises Rejected, Retry(CacheChanges), OSError.

@@ -6,6 +6,7 @@ What exists on this machine is meant before a registry is asked.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +65,11 @@ def files(source: Source) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     for layer in source.layers:
         archive = Archive(_plain(source, layer), tally)
         for member in archive.members():
-            yield member.name, member.size, lambda archive=archive: b"".join(archive.data())
+            yield member.name, member.size, partial(_content, archive)
+
+
+def _content(archive: Archive) -> bytes:
+    return b"".join(archive.data())
 
 
 def read_kernels(source: Source) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "workload"))
-import kernels
+import kernels  # type: ignore[import-not-found]
 
 TARGETS = (
     *(GPUTarget("cuda", number, 32) for number in (75, 80, 86, 89, 90, 100, 120)),

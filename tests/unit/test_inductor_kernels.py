@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gkm.cli.image import read_cache
 from gkm.cli.pack import pack
 from gkm.core.fit import Verdict, fit
 from gkm.core.gpu import Gpu
 from gkm.core.gputargets import from_labels
 from gkm.kernels.inductor import Inductor
 from tests import vllmtrees as trees
+from tests.caches import cache_of
 from tests.unit.test_pack import opened
 
 CAPTURED = Path(__file__).parent / "data" / "inductor" / "cpu.tar.gz"
@@ -30,7 +30,7 @@ def captured(tmp_path: Path) -> Path:
 
 
 def test_a_real_cache_is_recognised_and_described(captured: Path) -> None:
-    cache = read_cache(captured)
+    cache = cache_of(captured)
     assert cache.framework.name == "inductor"
     assert cache.description.manifest == {
         "inductor": [
@@ -77,7 +77,7 @@ def test_packing_changes_no_byte_of_it(captured: Path) -> None:
 )
 def test_kernels_name_their_gpu_wherever_they_lie(files: trees.Files, tmp_path: Path) -> None:
     trees.fill(tmp_path, files)
-    cache = read_cache(tmp_path)
+    cache = cache_of(tmp_path)
     assert cache.framework.name == "inductor"
     target = {"backend": "cuda", "arch": "90", "warp_size": 32}
     assert cache.description.summary == {"targets": [target]}
@@ -103,8 +103,8 @@ def test_what_is_no_cache_of_torch_is_not_described(path: str, tmp_path: Path) -
 
 def test_the_outermost_framework_counts(tmp_path: Path) -> None:
     inside = {f"torch_compile_cache/h/rank_0_0/inductor_cache/{GRAPH}": b""}
-    assert read_cache(trees.fill(tmp_path / "vllm", inside)).framework.name == "vllm"
+    assert cache_of(trees.fill(tmp_path / "vllm", inside)).framework.name == "vllm"
     beside = {GRAPH: b"", **trees.kernel("triton/0", trees.CUDA_90)}
-    assert read_cache(trees.fill(tmp_path / "torch", beside)).framework.name == "inductor"
+    assert cache_of(trees.fill(tmp_path / "torch", beside)).framework.name == "inductor"
     alone = trees.kernel("0", trees.CUDA_90)
-    assert read_cache(trees.fill(tmp_path / "triton", alone)).framework.name == "triton"
+    assert cache_of(trees.fill(tmp_path / "triton", alone)).framework.name == "triton"

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gkm.api.errors import Rejected
-from gkm.cli.image import read_cache
 from gkm.cli.pack import pack
 from gkm.core.fit import Verdict, fit
 from gkm.core.gpu import Gpu
@@ -20,6 +19,7 @@ from gkm.kernels.framework import Description
 from gkm.kernels.triton import Triton
 from gkm.kernels.vllm import Vllm
 from tests import vllmtrees as trees
+from tests.caches import cache_of
 from tests.unit.test_pack import opened
 
 VLLM = Vllm()
@@ -36,7 +36,7 @@ GFX942 = {"backend": "hip", "arch": "gfx942", "warp_size": 64}
 
 def described(root: Path, *found: trees.Files) -> Description:
     trees.fill(root, *found)
-    cache = read_cache(root)
+    cache = cache_of(root)
     assert cache.framework.name == "vllm"
     return cache.description
 
@@ -326,7 +326,7 @@ def test_a_part_of_a_cache_is_refused_not_taken_for_tritons(level: str, tmp_path
     index = "vllm/torch_compile_cache/c0ffee1234/rank_0_0/backbone/vllm_compile_cache.py"
     trees.fill(tmp_path, found, {index: b"{}"})
     with pytest.raises(Rejected, match=r"NotACache.*VLLM_CACHE_ROOT"):
-        read_cache(tmp_path / "vllm" / level if level else tmp_path)
+        cache_of(tmp_path / "vllm" / level if level else tmp_path)
 
 
 def test_model_infos_are_no_kernels(tmp_path: Path) -> None:
