@@ -15,7 +15,7 @@ from gkm.api.errors import Rejected
 from gkm.cli.layerwriter import LayerWriter
 from gkm.cli.scan import Files, contents
 from gkm.core.image import DEFAULT_MOUNT_PATH, content_prefix, label, manifest_path
-from gkm.kernels import FRAMEWORKS
+from gkm.kernels import known
 from gkm.kernels.framework import LARGEST_RELOCATED, Description, Framework
 from gkm.kernels.hostobjects import host_objects
 from gkm.oci.manifest import architecture_name
@@ -49,12 +49,12 @@ class About:
 
 def read_cache(root: Path, files: Files) -> Cache:
     """Find out what ``root`` holds; raises Rejected(NotACache)."""
-    for framework in FRAMEWORKS:
+    for framework in known():
         description = framework.describe(root, list(files))
         if description:
             return Cache(root, files, framework, description)
-    known = ", ".join(framework.name for framework in FRAMEWORKS)
-    raise Rejected("NotACache", f"{root} holds no kernel cache that GKM knows ({known})")
+    names = ", ".join(framework.name for framework in known())
+    raise Rejected("NotACache", f"{root} holds no kernel cache that GKM knows ({names})")
 
 
 def architecture(cache: Cache) -> str:

@@ -81,6 +81,7 @@ _PACKAGES: Final = {
     "vllm": ("vllm", "torch", "triton"),
 }
 """Whose versions are part of the keys."""
+_OF_TORCH: Final = ("inductor", "vllm")
 _ASK: Final = "run `gkm explain` where the workload runs, or name it with --with {}=VERSION"
 _EAGER: Final = ("--enforce-eager", "-O0", "-O.mode=0", "-O.level=0")
 _MUTED: Final = "GKM's webhook sets it when the pod is created: give the pod as the cluster has it"
@@ -88,7 +89,10 @@ _MUTED: Final = "GKM's webhook sets it when the pod is created: give the pod as 
 
 def compare(cache: CacheFacts, pod: PodFacts) -> list[Factor]:
     """Compare everything that decides; the worst first, otherwise in the order of importance."""
-    rules = (_directory, _homes, _versions, _switches, _variables, _eager, _hashes, _programs)
+    rules = (
+        *(_directory, _homes, _versions, _switches),
+        *(_variables, _eager, _hashes, _models, _programs),
+    )
     found = [factor for rule in rules for factor in rule(cache, pod)]
     return sorted(found, key=lambda factor: list(Word).index(factor.word))
 
@@ -192,6 +196,13 @@ def _hashes(cache: CacheFacts, _: PodFacts) -> Iterator[Factor]:
             " it logs when it starts"
         )
         yield Factor(name, Word.UNKNOWN, ", ".join(sorted(found)), "unknown", why)
+
+
+def _models(cache: CacheFacts, _: PodFacts) -> Iterator[Factor]:
+    """Source: torch/_inductor/codecache.py, ``CacheBase.get_system``; vLLM's hash has the same."""
+    if cache.framework in _OF_TORCH:
+        why = "torch's key holds the GPU's product name: one model does not find another's graphs"
+        yield Factor("model of the GPU", Word.UNKNOWN, "unknown", "unknown", why)
 
 
 def _programs(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:

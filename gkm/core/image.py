@@ -13,8 +13,8 @@ from gkm.api.errors import Rejected
 
 _DIRECTORY_VARIABLE: Final = {
     "triton": "TRITON_CACHE_DIR",
-    "vllm": "VLLM_CACHE_ROOT",
     "inductor": "TORCHINDUCTOR_CACHE_DIR",
+    "vllm": "VLLM_CACHE_ROOT",
 }
 FRAMEWORKS: Final = tuple(_DIRECTORY_VARIABLE)
 """Frameworks whose images are recognised, first match wins (MCV: Triton wins if both)."""

@@ -60,6 +60,9 @@ class Inductor:
         return _TRITON.relocate(path, content, mount_path)
 
 
+FRAMEWORK: Final = Inductor()
+
+
 def _graph_entries(paths: list[str]) -> list[dict[str, Any]]:
     """Return an entry for each key; a key may have several graphs, with other guards."""
     found = {path: _GRAPH.fullmatch(path) for path in paths}

@@ -64,6 +64,9 @@ class Triton:
         return json.dumps({**group, "child_paths": moved}).encode()
 
 
+FRAMEWORK: Final = Triton()
+
+
 def is_sign(path: str) -> bool:
     """Say whether only Triton leaves a file of this name."""
     name = posixpath.basename(path)

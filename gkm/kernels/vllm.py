@@ -76,6 +76,9 @@ class Vllm:
         return _TRITON.relocate(path, content, mount_path)
 
 
+FRAMEWORK: Final = Vllm()
+
+
 def _refuse_part(root: Path, files: Iterable[str]) -> None:
     part = next((path for path in files if posixpath.basename(path) in _OWN), None)
     if part:

@@ -340,11 +340,9 @@ def writing() -> Iterator[Callable[[Callable[[], None]], None]]:
 def test_a_file_that_never_rests_is_named(
     cache: Path, tmp_path: Path, writing: Callable[[Callable[[], None]], None]
 ) -> None:
-    log = (cache / "KEY" / "growing.txt").open("a")
-
     def grow() -> None:
-        log.write("more")
-        log.flush()
+        with (cache / "KEY" / "growing.txt").open("a") as log:
+            log.write("more")
         time.sleep(0.001)
 
     writing(grow)
