@@ -84,13 +84,13 @@ def config(cache: Cache, about: About, diff_id: str, size: int) -> dict[str, Any
     }
 
 
-def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes]]:
+def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes | memoryview]]:
     """Return a file's size and content; absolute paths in it are as for the default mount path."""
     expected = cache.files[path]
     found = contents(cache.root, path, expected)
     if not cache.framework.is_relocated(path):
         return expected.size, found
-    moved = cache.framework.relocate(path, b"".join(found), DEFAULT_MOUNT_PATH)
+    moved = cache.framework.relocate(path, b"".join(map(bytes, found)), DEFAULT_MOUNT_PATH)
     return len(moved), [moved]
 
 
