@@ -19,7 +19,7 @@ def from_directory(root: Path) -> CacheFacts:
         evidence = Evidence(read_cache(root, found).framework.name)
         for path, stamp in found.items():
             if evidence.wants(path) and stamp.size <= LARGEST:
-                evidence.look(path, b"".join(contents(root, path, stamp)))
+                evidence.look(path, b"".join(map(bytes, contents(root, path, stamp))))
         return evidence.facts()
 
     return steadily(root, read)

@@ -96,7 +96,7 @@ def config(cache: Cache, about: About, diff_id: str, size: int) -> dict[str, Any
     }
 
 
-def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes]]:
+def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes | memoryview]]:
     """Return a file's size and content; absolute paths in it are as for the default mount path."""
     expected = cache.files[path]
     found = contents(cache.root, path, expected)
@@ -104,7 +104,7 @@ def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes]]:
         return expected.size, found
     if expected.size > LARGEST_RELOCATED:
         raise Rejected("BadCache", f"{cache.root / path} is larger than {LARGEST_RELOCATED} bytes")
-    moved = cache.framework.relocate(path, b"".join(found), DEFAULT_MOUNT_PATH)
+    moved = cache.framework.relocate(path, b"".join(map(bytes, found)), DEFAULT_MOUNT_PATH)
     return len(moved), [moved]
 
 

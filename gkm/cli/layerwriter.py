@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import IO, Final, Self
 
-from gkm.cli.squeeze import Emit, Squeeze
-from gkm.oci.archive import BLOCK, LARGEST_FILE, Member, Tally
+from gkm.cli.squeeze import BLOCK, Buffer, Emit, Squeeze
+from gkm.oci.archive import BLOCK as TAR_BLOCK
+from gkm.oci.archive import LARGEST_FILE, Member, Tally
 from gkm.oci.names import canonical, refuse
 
-_RECORD: Final = 20 * BLOCK
+_RECORD: Final = 20 * TAR_BLOCK
 """Writers of tar fill up the last of these, by custom."""
 
 
@@ -31,6 +32,7 @@ class LayerWriter:
         self._squeeze = squeeze(self._emit)
         self._packed, self._plain = hashlib.sha256(), hashlib.sha256()
         self._written = 0
+        self._block, self._used = self._squeeze.buffer(), 0
         self._tally = Tally()
         self._tally.next_layer()
 
@@ -55,8 +57,9 @@ class LayerWriter:
     ) -> None:
         try:
             if error is None:
-                end = self._written + 2 * BLOCK
-                self._write(bytes(2 * BLOCK + -end % _RECORD))
+                end = self._written + 2 * TAR_BLOCK
+                self._write(bytes(2 * TAR_BLOCK + -end % _RECORD))
+                self._pass_on()
                 self._squeeze.finish()
         finally:
             self._squeeze.stop()
@@ -65,15 +68,15 @@ class LayerWriter:
         """Add a directory."""
         self._header(name, 0, tarfile.DIRTYPE, 0o755)
 
-    def file(self, name: str, size: int, content: Iterable[bytes]) -> None:
+    def file(self, name: str, size: int, content: Iterable[Buffer]) -> None:
         """Add a file whose ``content`` has ``size`` bytes."""
         if size > LARGEST_FILE:
             raise refuse(name, f"{size} bytes; a file may have {LARGEST_FILE}")
         self._header(name, size, tarfile.REGTYPE, 0o644)
         for chunk in content:
             self._write(chunk)
-        if size % BLOCK:
-            self._write(bytes(-size % BLOCK))
+        if size % TAR_BLOCK:
+            self._write(bytes(-size % TAR_BLOCK))
 
     def _header(self, name: str, size: int, kind: bytes, mode: int) -> None:
         self._tally.add(Member(canonical(name.encode()), kind == tarfile.DIRTYPE, size), 0)
@@ -81,12 +84,22 @@ class LayerWriter:
         info.size, info.type, info.mode, info.mtime = size, kind, mode, self._epoch
         self._write(info.tobuf(tarfile.PAX_FORMAT))
 
-    def _write(self, plain: bytes) -> None:
+    def _write(self, plain: Buffer) -> None:
         self._written += len(plain)
-        self._plain.update(plain)
-        self._squeeze.feed(plain)
+        while plain:
+            piece = plain[: BLOCK - self._used]
+            plain = plain[len(piece) :]
+            self._block[self._used : self._used + len(piece)] = piece
+            self._used += len(piece)
+            if self._used == BLOCK:
+                self._pass_on()
 
-    def _emit(self, packed: bytes) -> None:
+    def _pass_on(self) -> None:
+        self._plain.update(memoryview(self._block)[: self._used])
+        self._squeeze.feed(self._block, self._used)
+        self._block, self._used = self._squeeze.buffer(), 0
+
+    def _emit(self, packed: Buffer) -> None:
         self._packed.update(packed)
         self._out.write(packed)
         self.size += len(packed)

@@ -16,7 +16,7 @@ from gkm.cli.whole import UNFINISHED
 
 _SKIPPED: Final = frozenset({"lock", ".gkm", "lost+found"})
 _TEMPORARY: Final = "tmp.pid_"
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 << 10
 _TICK: Final = 0.05
 """Seconds, more than a file system's clock goes by: 4 to 10 ms on Linux before 6.13. Of two changes
 within one tick, the second shows in no time stamp."""
@@ -99,8 +99,12 @@ def unchanged(root: Path, before: Files) -> None:
             raise ChangedError(path)
 
 
-def contents(root: Path, path: str, expected: Stamp) -> Iterator[bytes]:
-    """Read a file; raises ChangedError unless it is the same before, after, and at its path."""
+def contents(root: Path, path: str, expected: Stamp) -> Iterator[memoryview]:
+    """Read a file; raises ChangedError unless it is the same before, after, and at its path.
+
+    Each piece is good until the next one is asked for.
+    """
+    buffer = memoryview(bytearray(min(expected.size, _CHUNK)))
     # Without O_NONBLOCK, what became a FIFO would be waited for.
     place = os.path.join(root, path)
     descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -109,11 +113,11 @@ def contents(root: Path, path: str, expected: Stamp) -> Iterator[bytes]:
             raise ChangedError(path)
         left = expected.size
         while left:
-            chunk = file.read(min(left, _CHUNK))
-            if not chunk:
+            count = file.readinto(buffer[:left])
+            if not count:
                 raise ChangedError(path)
-            left -= len(chunk)
-            yield chunk
+            left -= count
+            yield buffer[:count]
         if {_stamp(os.fstat(file.fileno())), _stamp(os.stat(place))} != {expected}:
             raise ChangedError(path)
 

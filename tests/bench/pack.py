@@ -103,17 +103,18 @@ def main() -> int:
     print(f"{plain / 1e6:.0f} MB, medians of {options.rounds} rounds")
     print(f"{'':28} {'wall s':>7} {'cpu s':>7} {'MB':>7} {'ratio':>7} {'speed':>6} {'size':>6}")
     for way, (kind, _) in WAYS.items():
-        one = middle(runs[way])
+        run = middle(runs[way])
         other = middle(runs[[name for name, (same, _) in WAYS.items() if same == kind][1]])
         print(
-            f"{way:28} {one.wall:7.1f} {one.cpu:7.1f} {one.size / 1e6:7.1f} {one.size / plain:7.4f}"
-            f" {other.wall / one.wall:5.2f}x {one.size / other.size:6.3f}"
+            f"{way:28} {run.wall:7.1f} {run.cpu:7.1f} {run.size / 1e6:7.1f} {run.size / plain:7.4f}"
+            f" {other.wall / run.wall:5.2f}x {run.size / other.size:6.3f}"
         )
     return 0
 
 
 def middle(runs: list[Run]) -> Run:
-    return Run(*(statistics.median(column) for column in zip(*runs, strict=True)))  # type: ignore[arg-type]
+    walls, cpus, sizes = ([run[at] for run in runs] for at in range(3))
+    return Run(statistics.median(walls), statistics.median(cpus), int(statistics.median(sizes)))
 
 
 if __name__ == "__main__":

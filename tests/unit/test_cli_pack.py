@@ -1,6 +1,7 @@
 """Packing a real directory, on a bad day: other users, programs that write, signals, odd files."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,10 @@ import pytest
 from gkm.api.errors import Rejected, Retry
 from gkm.cli import pack as command
 from gkm.cli import scan
+from gkm.cli.layerwriter import LayerWriter
 from gkm.cli.pack import Wish, pack
 from gkm.cli.source import find, read_kernels
-from gkm.cli.squeeze import BLOCK, Blocks
+from gkm.cli.squeeze import BLOCK, Emit, Plain
 from gkm.oci.archive import Archive, Tally
 from gkm.oci.inflate import inflate
 from tests.unit.cli import environment, fill, gkm
@@ -59,6 +62,18 @@ def packed_files(layout: Path) -> dict[str, bytes]:
             if not member.directory:
                 found[member.name] = b"".join(archive.data())
     return found
+
+
+class Counted(Plain):
+    """Notes the sizes of the blocks."""
+
+    def __init__(self, sizes: list[int], emit: Emit) -> None:
+        super().__init__(emit)
+        self._sizes = sizes
+
+    def feed(self, buffer: bytearray, used: int) -> None:
+        self._sizes.append(used)
+        super().feed(buffer, used)
 
 
 def members_of(plain: bytes) -> list[tarfile.TarInfo]:
@@ -148,16 +163,18 @@ def test_the_bytes_do_not_depend_on_the_number_of_cores(
 
 def test_blocks_are_cut_at_the_same_places_however_they_come() -> None:
     content = random.Random(2).randbytes(3 * BLOCK + 17)
-    cut: list[list[bytes]] = []
+    cut: list[list[int]] = []
     for step in (1 << 16, BLOCK - 1, BLOCK, 4 * BLOCK):
-        out: list[bytes] = []
-        blocks = Blocks(out.append, bytes)
-        for start in range(0, len(content), step):
-            blocks.feed(content[start : start + step])
-        blocks.finish()
-        blocks.stop()
-        cut.append(out)
-    assert [len(one) for one in cut[0]] == [BLOCK, BLOCK, BLOCK, 17]
+        sizes: list[int] = []
+        out = io.BytesIO()
+        layer = LayerWriter(out, 0, partial(Counted, sizes))
+        with layer:
+            pieces = [content[start : start + step] for start in range(0, len(content), step)]
+            layer.file("a", len(content), pieces)
+        assert content in out.getvalue()
+        assert hashlib.sha256(out.getvalue()).hexdigest() in layer.diff_id
+        cut.append(sizes)
+    assert cut[0][:3] == [BLOCK] * 3
     assert all(one == cut[0] for one in cut)
 
 
@@ -196,7 +213,42 @@ def test_a_docker_archive_is_what_docker_load_reads(cache: Path, tmp_path: Path)
     assert read_kernels(find(str(target))) == read_kernels(find(str(cache)))
 
 
+def test_a_large_file_with_paths_is_rewritten_whole(tmp_path: Path) -> None:
+    cache = fill(tmp_path / "cache")
+    file = cache / "KEY" / "__grp__add.json"
+    group = json.loads(file.read_text())
+    group["more"] = random.Random(4).randbytes(500_000).hex()
+    file.write_text(json.dumps(group))
+    pack(cache, tmp_path / "image", Wish())
+    packed = json.loads(packed_files(tmp_path / "image")["io.triton.cache/KEY/__grp__add.json"])
+    assert packed["more"] == group["more"]
+    assert packed["child_paths"]["add.ptx"] == "/cache/KEY/add.ptx"
+
+
 # Odd files
+
+
+def test_no_code_of_the_cache_is_run_mcv_5_37(cache: Path, tmp_path: Path) -> None:
+    """Neither a module of the directory that one stands in, nor any other program."""
+    ran = tmp_path / "ran"
+    for name in ("json", "triton", "hashlib"):
+        (cache / f"{name}.py").write_text(f"open({str(ran)!r}, 'w')")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("python", "python3", "sh"):
+        (tools / name).write_text(f"#!/bin/sh\ntouch {ran}\n")
+        (tools / name).chmod(0o755)
+    gkm = Path(sys.executable).with_name("gkm")
+    done = subprocess.run(
+        [sys.executable, "-P", gkm, "pack", ".", "-o", tmp_path / "image"],
+        cwd=cache,
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists()
 
 
 def test_a_fifo_is_refused_and_not_waited_for_mcv_38(cache: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from tests import readmes
 from tests.extract import zoo
 from tests.stage import ROOT
 
-FAULTS, EXTRACT = (ROOT / "tests" / folder / "README.md" for folder in ("faults", "extract"))
-NAMED = [(readme, *one) for readme in (FAULTS, EXTRACT) for one in readmes.tests_named(readme)]
+READMES = [ROOT / "tests" / folder / "README.md" for folder in ("faults", "extract", "unit")]
+FAULTS, EXTRACT, UNIT = READMES
+NAMED = [(readme, *one) for readme in READMES for one in readmes.tests_named(readme)]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,10 @@ def test_no_fault_is_named_twice_and_none_is_left_out() -> None:
     found = readmes.numbers(FAULTS, "F")
     assert len(found) == len(set(found))
     assert set(range(1, 68)) | set(range(89, 124)) <= set(found)
+
+
+def test_each_fault_of_the_originals_packer_is_answered() -> None:
+    assert readmes.numbers(UNIT, "D") == list(range(1, 41))
 
 
 def test_the_zoo_is_listed_as_it_is() -> None:
