@@ -11,6 +11,8 @@ _UNREAD: Final = 141
 """As a shell says it of a program that SIGPIPE ended."""
 _INTERRUPTED: Final = 130
 _USAGE: Final = 2
+_NOT_INSTALLED: Final = 10
+_OURS: Final = ("gkm", "webhook")
 
 
 def main() -> int:
@@ -37,7 +39,14 @@ def _chosen(arguments: Sequence[str]) -> int:
     program = programs.find(name)
     if program is None:
         return _unknown(name)
-    return program.run(rest)
+    try:
+        return program.run(rest)
+    except ModuleNotFoundError as error:
+        if (error.name or "gkm").partition(".")[0] in _OURS:
+            raise
+        needs = f"'{name}' needs {error.name}, which is not installed: pip install 'gkm[cli]'"
+        print(f"gkm: {needs}", file=sys.stderr)  # noqa: T201
+        return _NOT_INSTALLED
 
 
 def _help(topics: Sequence[str]) -> int:

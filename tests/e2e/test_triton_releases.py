@@ -53,6 +53,8 @@ def brought(folder: Path, built: Path) -> Path:
     with running(folder) as host:
         gkm("pack", built, "-o", folder / "image")
         pinned = gkm("push", folder / "image", f"{host}/kernels:v1", "--plain-http")
+        pulled = gkm("pull", pinned, "-o", folder / "pulled", "--plain-http")
+        assert pulled.rpartition("@")[2] == pinned.rpartition("@")[2]
         shutil.rmtree(built)
         elsewhere.parent.mkdir(parents=True)
         gkm("extract", pinned, elsewhere, registry=host)
@@ -69,7 +71,13 @@ def check_hits(python: Path | str, folder: Path) -> list[str]:
     before = snapshot(cache)
     assert set(compiled(python, cache, *targets).values()) == {""}
     assert snapshot(cache) == before, "a kernel was compiled again"
+    relocated = folder / "relocated"
+    shutil.copytree(cache, relocated, ignore=shutil.ignore_patterns(".gkm"))
+    gkm("relocate", relocated, "--to", relocated)
     moved = cache.rename(folder / "moved")
+    before = snapshot(relocated)
+    compiled(python, relocated, *targets)
+    assert snapshot(relocated) == before, "a kernel was compiled again"
     before = snapshot(moved)
     compiled(python, moved, *targets)
     assert snapshot(moved) != before, "without relocation it must miss"

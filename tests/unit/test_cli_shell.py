@@ -82,6 +82,22 @@ def test_a_reader_that_left_is_no_failure_of_ours(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) in ((141, ""), (0, ""))
 
 
+def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
+    """The image of a cluster's programs lacks what only people need."""
+    (tmp_path / "deflate.py").write_text("raise ModuleNotFoundError(name='deflate')")
+    cache = fill(tmp_path / "cache")
+    done = subprocess.run(
+        [sys.executable, "-m", "gkm", "pack", cache, "-o", tmp_path / "image"],
+        env={**environment(), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 10
+    assert done.stderr.count("\n") == 1
+    assert "'pack' needs deflate, which is not installed: pip install 'gkm[cli]'" in done.stderr
+
+
 def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # an archive that nobody writes: it waits
     with (
