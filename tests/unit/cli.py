@@ -34,6 +34,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**base, "DOCKER_CONFIG": "/nonexistent", **more}
 
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""What a program is not that runs in the background of a shell, nor are those that it starts."""
+
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """What makes root heed the modes of files."""
 

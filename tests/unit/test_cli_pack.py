@@ -28,7 +28,7 @@ from gkm.cli.source import find, read_kernels
 from gkm.cli.squeeze import BLOCK, Emit, Plain
 from gkm.oci.archive import Archive, Tally
 from gkm.oci.inflate import inflate
-from tests.unit.cli import environment, fill, gkm
+from tests.unit.cli import INTERRUPTIBLE, environment, fill, gkm
 
 WISHES = {
     "gzip": Wish("quay.io/me/kernels:v1"),
@@ -315,7 +315,7 @@ sys.exit(main())
 def test_a_signal_leaves_no_half_image(
     cache: Path, tmp_path: Path, number: signal.Signals, code: int, form: str
 ) -> None:
-    command = [sys.executable, "-c", SLOW, "pack", str(cache), "--format", form]
+    command = [*INTERRUPTIBLE, sys.executable, "-c", SLOW, "pack", str(cache), "--format", form]
     with subprocess.Popen(
         [*command, "-o", str(tmp_path / "image")],
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ import pytest
 
 from gkm import programs
 from gkm.arguments import EXIT_CODES
-from tests.unit.cli import environment, fill, gkm
+from tests.unit.cli import INTERRUPTIBLE, environment, fill, gkm
 
 NAMES = [one.name for one in (*programs.PEOPLE, *programs.CLUSTER)]
 HEAVY = {"rich", "oras", "requests", "yaml", "shtab", "pydantic", "aiohttp", "kopf", "asyncio"}
@@ -102,7 +102,7 @@ def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # an archive that nobody writes: it waits
     with (
         subprocess.Popen(
-            [sys.executable, "-m", "gkm", "inspect", str(tmp_path / "pipe")],
+            [*INTERRUPTIBLE, sys.executable, "-m", "gkm", "inspect", str(tmp_path / "pipe")],
             stderr=subprocess.PIPE,
             env=environment(),
             text=True,
