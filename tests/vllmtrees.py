@@ -52,7 +52,7 @@ def metadata(target: object, name: str = "aa11", **more: object) -> bytes:
 
 def kernel(folder: str, target: object, name: str = "aa11", **more: object) -> Files:
     """One kernel in a Triton cache at ``folder``, compiled there below ``BUILT``."""
-    key = f"{folder}/{name.upper()}"
+    key = f"{folder}/{name.upper()}".removeprefix("/")
     group = {"child_paths": {"add.json": f"{BUILT}/{key}/add.json"}}
     return {
         f"{key}/add.json": metadata(target, name, **more),

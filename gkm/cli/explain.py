@@ -21,7 +21,16 @@ from gkm.cli.reading import registry
 from gkm.cli.source import DIRECTORY, find
 from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
 from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
-from gkm.core.podfacts import container_of, facts, pod_of, python_abi, volume_of, within
+from gkm.core.podfacts import (
+    container_of,
+    facts,
+    pod_of,
+    python_abi,
+    volume_of,
+    wanted_architecture,
+    within,
+)
+from gkm.oci.manifest import is_index, load
 
 _WORDS: Final = {
     Word.SAME: "hit: nothing that decides differs",
@@ -53,7 +62,10 @@ def arguments() -> Parser:
         default=DEFAULT_MOUNT_PATH,
         help="the Cache's spec.mountPath, for an image (default: %(default)s)",
     )
-    made.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
+    workload = made.add_mutually_exclusive_group()
+    workload.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
+    workload.add_argument("--image", metavar="REF", help="the workload's image instead of a pod")
+    made.add_argument("--args", default="", metavar="TEXT", help="with --image: its arguments")
     made.add_argument("--container", default="", help="of the pod (default: which mounts it)")
     made.add_argument("--claim", default="", help="the cache's claim (default: the only one)")
     made.add_argument(
@@ -74,7 +86,11 @@ def arguments() -> Parser:
 
 def main(given: Sequence[str]) -> int:
     """Run ``gkm explain``; returns the exit code."""
-    options = arguments().parse_args(given)
+    made = arguments()
+    options = made.parse_args(given)
+    for name in ("pod", "image", "mount"):
+        if getattr(options, name) == "":
+            made.error(f"--{name}: nothing is named")
     return run(lambda: _said(_explained(options), options.output))
 
 
@@ -90,8 +106,16 @@ def _explained(options: Namespace) -> list[Factor]:
         cache, mounted = gather.from_directory(Path(name)), str(Path(name).absolute())
     else:
         cache = gather.from_image(source, mounted)
-    pod = _pod(options) if options.pod else here([mounted])
-    return compare(cache, _told(pod, options))
+    return compare(cache, _told(_workload(options, mounted), options))
+
+
+def _workload(options: Namespace, mounted: str) -> PodFacts:
+    if options.pod is not None:
+        return _pod(options)
+    if options.image is None:
+        return here([mounted])
+    asked = PodFacts(mounts=(mounted,), arguments=(options.args,))
+    return _within(asked, options.image, "", quiet=options.quiet)
 
 
 def _pod(options: Namespace) -> PodFacts:
@@ -100,15 +124,24 @@ def _pod(options: Namespace) -> PodFacts:
     volume = volume_of(pod, options.claim)
     container = container_of(pod, volume, options.container)
     found = facts(pod, container, volume)
-    image = str(container.get("image") or "")
+    image, arch = str(container.get("image") or ""), wanted_architecture(pod)
+    more = _within(found, image, arch, quiet=options.quiet)
+    return replace(more, whole=False) if container.get("envFrom") else more
+
+
+def _within(found: PodFacts, image: str, architecture: str, *, quiet: bool) -> PodFacts:
+    """Add what the registry says of the workload's image; a note if it says nothing."""
     try:
-        client = registry(Reference.parse(image), plain_http=False, quiet=options.quiet)
-        config = client.image(image).config
+        where = Reference.parse(image)
+        client = registry(where, plain_http=False, quiet=quiet)
+        config = client.image(image, architecture).config
+        sent = load(client.manifest(where, where.digest).raw, "manifest")
     except (Retry, Rejected) as error:
-        note(f"what its image sets is not known: {error}", quiet=options.quiet)
+        note(f"what its image sets is not known: {error}", quiet=quiet)
         return found
     variables = dict(one.split("=", 1) for one in config.environment if "=" in one)
-    return within(found, container, variables, config.architecture)
+    several = is_index(sent) and not architecture
+    return within(found, variables, "" if several else config.architecture)
 
 
 def _image(name: str, mount_path: str) -> tuple[str, str]:
@@ -133,10 +166,10 @@ def _part(document: Any, name: str) -> dict[str, Any]:
 def _manifest(name: str) -> Any:
     import yaml  # noqa: PLC0415 - slow to import
 
-    text = sys.stdin.read() if name == "-" else Path(name).read_text()
+    text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.safe_load(text.decode())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Rejected("BadManifest", f"{name} is no YAML: {error}") from None
 
 

@@ -31,7 +31,7 @@ def here(mounts: Iterable[str]) -> PodFacts:
 def _version(names: Iterable[str]) -> str:
     for name in names:
         try:
-            return metadata.version(name).partition("+")[0]
+            return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return ""

@@ -104,7 +104,8 @@ def _content(cache: Cache, path: str) -> tuple[int, Iterable[bytes | memoryview]
         return expected.size, found
     if expected.size > LARGEST_RELOCATED:
         raise Rejected("BadCache", f"{cache.root / path} is larger than {LARGEST_RELOCATED} bytes")
-    moved = cache.framework.relocate(path, b"".join(map(bytes, found)), DEFAULT_MOUNT_PATH)
+    content = cache.framework.shipped(path, b"".join(map(bytes, found)))
+    moved = cache.framework.relocate(path, content, DEFAULT_MOUNT_PATH)
     return len(moved), [moved]
 
 

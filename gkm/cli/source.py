@@ -4,7 +4,7 @@ What exists on this machine is meant before a registry is asked.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from gkm.cli.archivefile import ArchiveFile
 from gkm.cli.layout import Layout
 from gkm.core.image import Reference, framework, manifest_path
 from gkm.oci.archive import Archive, Tally
+from gkm.oci.layer import Layer, checked, readable_layers
 from gkm.oci.manifest import Config, Descriptor, load, parse_config
 
+ARCHIVE: Final = "archive"
 DIRECTORY: Final = "directory"
 _LARGEST_MANIFEST: Final = 64 << 20
 _CHUNK: Final = 1 << 20
@@ -62,10 +64,18 @@ def files(source: Source) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     Raises as ``find``.
     """
     tally = Tally()
-    for layer in source.layers:
-        archive = Archive(_plain(source, layer), tally)
+    for layer in _layers(source):
+        archive = Archive(checked(layer, _plain(source, layer[0])), tally)
         for member in archive.members():
             yield member.name, member.size, partial(_content, archive)
+
+
+def _layers(source: Source) -> Sequence[Layer]:
+    """Return those that an extraction reads; an archive for Docker has them as plain tars."""
+    diff_ids = source.config.diff_ids
+    if source.kind == ARCHIVE and len(source.layers) == len(diff_ids):
+        return list(zip(source.layers, diff_ids, strict=True))
+    return readable_layers(source.layers, diff_ids)
 
 
 def _content(archive: Archive) -> bytes:
@@ -124,7 +134,7 @@ def _layout(root: Path) -> Source:
 def _archive(path: Path) -> Source:
     archive = ArchiveFile(path)
     name, image = archive.name or str(path), archive.config
-    return Source("archive", name, archive.digest, image, archive.layers, open=archive.open)
+    return Source(ARCHIVE, name, archive.digest, image, archive.layers, open=archive.open)
 
 
 def _directory(root: Path) -> Source:

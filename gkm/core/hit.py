@@ -5,6 +5,7 @@ kernel is compiled again. So each thing that decides is compared; what one of th
 say is unknown, and never taken for equal. Which files are read for it is ``gkm.kernels.evidence``.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,13 +25,17 @@ class Word(StrEnum):
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that decides, as the cache and the pod have it; ``why`` is for a person."""
+    """One thing, as the cache and the pod have it; ``why`` is for a person.
+
+    ``decides``: kernels are found or not by it; else only what starts them is compiled again.
+    """
 
     name: str
     word: Word
     cache: str
     pod: str
     why: str = ""
+    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class CacheFacts:
     part of the framework's keys, each with the values found; "" stands for not set. ``homes``: the
     folders that the cache's own paths point to. ``machines``: of programs in it, as ``uname -m``
     says it (``x86_64``); ``pythons``: the ABI of its extension modules (``cpython-311``).
-    ``hashes``: of things that are not in the cache themselves.
+    ``settings``: what vLLM wrote down of its own variables, each with the values found, defaults
+    too. ``hashes``: of things that are not in the cache themselves.
     """
 
     framework: str
@@ -50,6 +56,7 @@ class CacheFacts:
     homes: frozenset[str] = frozenset()
     machines: frozenset[str] = frozenset()
     pythons: frozenset[str] = frozenset()
+    settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     kernels: int = 0
 
@@ -59,8 +66,9 @@ class PodFacts:
     """What is known of the program that shall use the cache.
 
     ``environment``: None stands for a value that is not known (it comes from a Secret). ``whole``:
-    no variable is set besides these. ``mounts``: where the cache is mounted. ``admitted``: GKM's
-    webhook has seen the pod.
+    no variable is set besides these. ``mounts``: where the cache is mounted. ``pending``: the pod
+    asks for GKM's webhook, which has not seen it yet: it will set the framework's variable and
+    mount the cache at its mount path, unless the pod does.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +80,7 @@ class PodFacts:
     machine: str = ""
     python: str = ""
     arguments: tuple[str, ...] = ()
-    admitted: bool = False
+    pending: bool = False
 
 
 _PACKAGES: Final = {
@@ -82,16 +90,22 @@ _PACKAGES: Final = {
 }
 """Whose versions are part of the keys."""
 _OF_TORCH: Final = ("inductor", "vllm")
+_TRITONS: Final = "TRITON_CACHE_DIR"
+"""torch sets it to a folder of its own, unless it is set."""
 _ASK: Final = "run `gkm explain` where the workload runs, or name it with --with {}=VERSION"
-_EAGER: Final = ("--enforce-eager", "-O0", "-O.mode=0", "-O.level=0")
-_MUTED: Final = "GKM's webhook sets it when the pod is created: give the pod as the cluster has it"
+_EAGER: Final = re.compile(
+    r"(?:^|\s)(?:--enforce-eager(?!=[Ff]alse)|-O[ =.]*(?:(?:mode|level)=)?0)\b"
+    r"|compilation[-_]config[ =]+\S*?['\"]?(?:mode|level)['\"]?\s*:\s*0\b"
+)
+"""Source: vLLM's command line (0.11 and 0.33): eager, or no optimisation."""
+_LATER: Final = "GKM's webhook may change it when the pod is created: give the pod as it is then"
 
 
 def compare(cache: CacheFacts, pod: PodFacts) -> list[Factor]:
     """Compare everything that decides; the worst first, otherwise in the order of importance."""
     rules = (
         *(_directory, _homes, _versions, _switches),
-        *(_variables, _eager, _hashes, _models, _programs),
+        *(_variables, _settings, _eager, _hashes, _models, _programs),
     )
     found = [factor for rule in rules for factor in rule(cache, pod)]
     return sorted(found, key=lambda factor: list(Word).index(factor.word))
@@ -107,29 +121,38 @@ def _directory(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
         return
     for mount in pod.partial:
         yield Factor("the mount", Word.UNKNOWN, "/", mount, "subPath shows a part of the cache")
+    word, why = _where(looks, pod)
+    told = "not known" if looks is None else looks or "not set"
+    yield Factor(name, word, there, told, why.format(there))
+    if cache.framework in _OF_TORCH and (elsewhere := pod.environment.get(_TRITONS)):
+        inside = any(elsewhere.startswith(f"{_normal(mount)}/") for mount in pod.mounts)
+        why = "" if inside else "torch's Triton kernels are looked for there: take it out"
+        yield Factor(_TRITONS, Word.SAME if inside else Word.DIFFERS, there, elsewhere, why)
+
+
+def _where(looks: str | None, pod: PodFacts) -> tuple[Word, str]:
+    """Judge where the framework looks; in the reason stands ``{}`` for where the cache is."""
     if looks is None:
-        word, why = Word.UNKNOWN, "its value is not in the pod"
-    elif looks == "":
-        word = Word.DIFFERS if pod.whole or pod.admitted else Word.UNKNOWN
-        why = f"not set: {cache.framework} looks in the home directory; set it to {there}"
-        why = why if word is Word.DIFFERS else _MUTED
-    elif _normal(looks) in map(_normal, pod.mounts):
-        word, why = Word.SAME, ""
-    else:
-        word, why = Word.DIFFERS, f"the cache is mounted at {there}: set the variable to it"
-    yield Factor(name, word, there, looks or ("not known" if looks is None else "not set"), why)
+        return Word.UNKNOWN, "its value is not in the pod"
+    if looks and _normal(looks) in map(_normal, pod.mounts):
+        return Word.SAME, ""
+    if pod.pending:
+        return Word.UNKNOWN, _LATER
+    if looks:
+        return Word.DIFFERS, "the cache is mounted at {}: set the variable to it"
+    if not pod.whole:
+        return Word.UNKNOWN, "not set in the pod, but maybe in its image; it should be {}"
+    return Word.DIFFERS, "not set, so it looks in the home directory: set it to {}"
 
 
 def _homes(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
     """Paths within the cache: Triton drops a kernel whose files are not where they were."""
-    for home in sorted(cache.homes):
-        if not pod.mounts:
-            return
+    for home in sorted(cache.homes) if pod.mounts else ():
         fits = _normal(home) in map(_normal, pod.mounts)
-        why = f"set spec.mountPath, or `gkm relocate --to {pod.mounts[0]}`"
-        word = Word.SAME if fits else Word.DIFFERS
-        mounts = ", ".join(pod.mounts)
-        yield Factor("paths in the cache", word, home, mounts, "" if fits else why)
+        word = Word.SAME if fits else Word.UNKNOWN if pod.pending else Word.DIFFERS
+        move = f"set spec.mountPath, or `gkm relocate --to {pod.mounts[0]}`"
+        why = {Word.SAME: "", Word.UNKNOWN: _LATER}.get(word, move)
+        yield Factor("paths in the cache", word, home, ", ".join(pod.mounts), why)
 
 
 def _versions(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
@@ -141,7 +164,7 @@ def _versions(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
             yield Factor(name, Word.UNKNOWN, "unknown", runs or "unknown", why)
         elif not runs:
             yield Factor(name, Word.UNKNOWN, told, "unknown", _ASK.format(package))
-        elif runs in made:
+        elif release(runs) in map(release, made):
             why = "" if len(made) == 1 else "only for the kernels that were made with it"
             yield Factor(name, Word.SAME, told, runs, why)
         else:
@@ -151,9 +174,13 @@ def _versions(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
 def _switches(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
     """Variables that turn the cache off."""
     for variable, (frameworks, off, what) in OFF_SWITCHES.items():
-        value = pod.environment.get(variable)
-        if cache.framework in frameworks and value is not None and off(value):
-            yield Factor(variable, Word.DIFFERS, "not set", value, what)
+        value = pod.environment.get(variable, "")
+        if cache.framework not in frameworks:
+            continue
+        if value is None:
+            yield Factor(variable, Word.UNKNOWN, "not set", "unknown", f"it may be that {what}")
+        elif off(value):
+            yield Factor(variable, Word.DIFFERS, "not set", value, f"{what}: take it out")
 
 
 def _variables(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
@@ -179,14 +206,25 @@ def _variables(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
         yield Factor("other variables", Word.UNKNOWN, "not set", "unknown", why)
 
 
+def _settings(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
+    """Compare vLLM's own variables where the pod sets them; the others have vLLM's defaults."""
+    for variable, made in sorted(cache.settings.items()):
+        if variable not in pod.environment:
+            continue
+        now, told = pod.environment[variable], ", ".join(sorted(made))
+        if now is None:
+            yield Factor(variable, Word.UNKNOWN, told, "unknown", "its value is not in the pod")
+        elif normal(now) in map(normal, made):
+            yield Factor(variable, Word.SAME, told, now)
+        else:
+            yield Factor(variable, Word.DIFFERS, told, now, "part of vLLM's key: set it alike")
+
+
 def _eager(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
     """Arguments by which vLLM compiles nothing, and so looks for nothing."""
-    if cache.framework != "vllm":
-        return
-    for argument in pod.arguments:
-        if argument in _EAGER:
-            why = "vLLM compiles nothing then, and reads no cache"
-            yield Factor("the arguments", Word.DIFFERS, "compiled", argument, why)
+    if cache.framework == "vllm" and (found := _EAGER.search(" ".join(pod.arguments))):
+        why = "vLLM compiles nothing then, and reads no cache"
+        yield Factor("the arguments", Word.DIFFERS, "compiled", found[0].strip(), why)
 
 
 def _hashes(cache: CacheFacts, _: PodFacts) -> Iterator[Factor]:
@@ -206,18 +244,24 @@ def _models(cache: CacheFacts, _: PodFacts) -> Iterator[Factor]:
 
 
 def _programs(cache: CacheFacts, pod: PodFacts) -> Iterator[Factor]:
-    """Launchers are programs of the machine and extension modules of one Python."""
-    again = "launchers are compiled again, which needs a C compiler; kernels are found"
+    """Programs of one machine, modules of one Python: torch's kernels for the CPU, and launchers.
+
+    A launcher that does not load costs itself: Triton compiles another, and its kernels are found.
+    """
+    kernels = cache.framework == "inductor"
+    again = "compiled again" if kernels else "compiled again, which needs a C compiler in the pod"
     for name, made, now in (
-        ("CPU of the launchers", cache.machines, pod.machine),
-        ("Python of the launchers", cache.pythons, pod.python),
+        ("CPU of the programs in it", cache.machines, pod.machine),
+        ("Python of the programs in it", cache.pythons, pod.python),
     ):
         told = ", ".join(sorted(made))
         if made and not now:
-            yield Factor(name, Word.UNKNOWN, told, "unknown", "run `gkm explain` in the workload")
+            ask = "run `gkm explain` in the workload"
+            yield Factor(name, Word.UNKNOWN, told, "unknown", ask, decides=kernels)
         elif made:
             word = Word.SAME if now in made else Word.DIFFERS
-            yield Factor(name, word, told, now, "" if word is Word.SAME else again)
+            why = "" if word is Word.SAME else again
+            yield Factor(name, word, told, now, why, decides=kernels)
 
 
 def _value(pod: PodFacts, variable: str) -> str | None:
@@ -230,5 +274,11 @@ def _normal(path: str) -> str:
 
 
 def verdict(factors: Iterable[Factor]) -> Word:
-    """Return the worst word: one difference is enough for a miss."""
-    return min((one.word for one in factors), key=list(Word).index, default=Word.UNKNOWN)
+    """Return the worst word of what decides: one difference is enough for a miss."""
+    found = (one.word for one in factors if one.decides)
+    return min(found, key=list(Word).index, default=Word.UNKNOWN)
+
+
+def release(version: str) -> str:
+    """Return a version without what says where it was built: ``v3.4.0+git9`` is ``3.4.0``."""
+    return version.partition("+")[0].removeprefix("v")

@@ -36,18 +36,18 @@ _ALL: Final = ("triton", "inductor", "vllm")
 _TORCH: Final = ("inductor", "vllm")
 
 OFF_SWITCHES: Final[dict[str, tuple[tuple[str, ...], Callable[[str], bool], str]]] = {
-    "TRITON_ALWAYS_COMPILE": (_ALL, _on, "Triton compiles always: take it out"),
-    "TRITON_INTERPRET": (_ALL, _on, "Triton interprets its kernels and compiles none: take it out"),
-    "TRITON_CACHE_MANAGER": (_ALL, _set, "another cache than Triton's files: take it out"),
-    "TORCH_COMPILE_DISABLE": (_TORCH, _on, "PyTorch compiles nothing: take it out"),
-    "TORCHDYNAMO_DISABLE": (_TORCH, _on, "PyTorch compiles nothing: take it out"),
-    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": (_TORCH, _on, "no cache is read: take it out"),
+    "TRITON_ALWAYS_COMPILE": (_ALL, _on, "Triton compiles always"),
+    "TRITON_INTERPRET": (_ALL, _on, "Triton interprets its kernels and compiles none"),
+    "TRITON_CACHE_MANAGER": (_ALL, _set, "another cache than Triton's files"),
+    "TORCH_COMPILE_DISABLE": (_TORCH, _on, "PyTorch compiles nothing"),
+    "TORCHDYNAMO_DISABLE": (_TORCH, _on, "PyTorch compiles nothing"),
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": (_TORCH, _on, "no cache is read"),
     "TORCHINDUCTOR_FX_GRAPH_CACHE": (
         _TORCH,
         _off,
-        "graphs are not looked up: take it out",
+        "graphs are not looked up",
     ),
-    "VLLM_DISABLE_COMPILE_CACHE": (("vllm",), _on, "vLLM reads no cache: take it out"),
+    "VLLM_DISABLE_COMPILE_CACHE": (("vllm",), _on, "vLLM reads no cache"),
 }
 """By variable: whom it concerns, which values turn the cache off, and what to tell a person."""
 

@@ -36,7 +36,20 @@ def pod_of(document: Any) -> Json:
         kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
         raise Rejected("NotAPod", f"expected a pod, or what makes pods, found {kind}")
     check_pod(pod)
+    for container in pod["spec"].get("containers") or ():
+        _check(container)
     return pod
+
+
+def _check(container: Json) -> None:
+    """Raise Rejected(NotAPod) unless a container has what the API server asks of it."""
+    for part, field in ("env", "name"), ("volumeMounts", "mountPath"), ("volumeMounts", "name"):
+        if any(not isinstance(one.get(field), str) for one in container.get(part) or ()):
+            raise Rejected("NotAPod", f"an entry of a container's {part} has no {field}")
+    for part in ("command", "args"):
+        words = container.get(part) or []
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise Rejected("NotAPod", f"a container's {part} is no list of texts")
 
 
 def container_of(pod: Json, volume: str, name: str = "") -> Json:
@@ -72,22 +85,23 @@ def volume_of(pod: Json, claim: str = "") -> str:
 def facts(pod: Json, container: Json, volume: str) -> PodFacts:
     """Return what the manifest says of one of its containers."""
     mounts = _mounts(pod, container, volume)
-    arch = str((pod["spec"].get("nodeSelector") or {}).get(_ARCH_LABEL) or "")
     return PodFacts(
         environment=_environment(container),
         mounts=tuple(mount["mountPath"] for mount in mounts),
         partial=tuple(m["mountPath"] for m in mounts if m.get("subPath") or m.get("subPathExpr")),
-        machine=_MACHINES.get(arch, arch),
+        machine=machine(wanted_architecture(pod)),
         arguments=(*(container.get("command") or ()), *(container.get("args") or ())),
-        admitted=names.ANNOTATION_MUTATED in ((pod.get("metadata") or {}).get("annotations") or {}),
+        pending=_is_pending(pod),
     )
 
 
-def within(found: PodFacts, container: Json, variables: Mapping[str, str], arch: str) -> PodFacts:
-    """Add what the container's image sets: variables that the pod does not, and its machine."""
+def within(
+    found: PodFacts, variables: Mapping[str, str], arch: str, *, whole: bool = True
+) -> PodFacts:
+    """Add what an image sets: variables that the pod does not, and the platform, if it is known."""
     environment = {**variables, **found.environment}
     versions = {
-        package: str(environment[variable]).partition("+")[0].removeprefix("v")
+        package: str(environment[variable])
         for variable, package in _VERSIONS.items()
         if environment.get(variable)
     }
@@ -95,10 +109,26 @@ def within(found: PodFacts, container: Json, variables: Mapping[str, str], arch:
         found,
         environment=environment,
         versions=versions,
-        whole=not container.get("envFrom"),
-        machine=_MACHINES.get(arch, arch) or found.machine,
+        whole=whole,
+        machine=found.machine or machine(arch),
         python=python_abi(environment.get("PYTHON_VERSION") or ""),
     )
+
+
+def wanted_architecture(pod: Json) -> str:
+    """Return the platform of the nodes that the pod may run on, in Go's words; "" if any."""
+    return str((pod["spec"].get("nodeSelector") or {}).get(_ARCH_LABEL) or "")
+
+
+def machine(architecture: str) -> str:
+    """Return a platform in Go's words as ``uname -m`` says it."""
+    return _MACHINES.get(architecture, architecture)
+
+
+def _is_pending(pod: Json) -> bool:
+    meta = pod.get("metadata") or {}
+    asks = (meta.get("labels") or {}).get(names.LABEL_MUTATION) == "true"
+    return asks and names.ANNOTATION_MUTATED not in (meta.get("annotations") or {})
 
 
 def python_abi(version: str) -> str:

@@ -51,7 +51,7 @@ def _fill(
     registry: Registry, where: Reference, volume: Volume, mount_path: str, at_most: int | None
 ) -> Marker:
     image = registry.image(str(where))
-    layers = readable_layers(image)
+    layers = readable_layers(image.manifest.layers, image.config.diff_ids)
     packed = sum(layer.size for layer, _ in layers)
     needed = declared_size(image.config.labels) or packed
     if (largest := max(needed, packed)) > LARGEST_CACHE:

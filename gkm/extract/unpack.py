@@ -86,5 +86,5 @@ class Unpacker:
             raise Rejected(
                 "BadCache", f"'{path:.200}' has {member.size} bytes, far too many for paths"
             )
-        content = b"".join(archive.data())
+        content = self._framework.shipped(path, b"".join(archive.data()))
         self._tree.file(path, (self._framework.relocate(path, content, self._mount_path),))

@@ -30,7 +30,7 @@ class Description:
 
 
 class Framework(Protocol):
-    """A framework's name (as in the labels) and the three things that differ between them."""
+    """A framework's name (as in the labels) and what differs between them."""
 
     name: str
 
@@ -48,3 +48,6 @@ class Framework(Protocol):
 
         Raises Rejected(BadCache) for content that the framework cannot have written.
         """
+
+    def shipped(self, path: str, content: bytes) -> bytes:
+        """Return the content of such a file as it may leave the machine where it was made."""

@@ -29,11 +29,11 @@ class Triton:
 
     def describe(self, root: Path, files: list[str]) -> Description | None:
         """Describe the cache by the metadata of its kernels."""
-        if not any(map(is_sign, files)):
-            return None
-        kernels = read_kernels(root, files)
+        signs = [path for path in files if is_sign(path)]
+        kernels = read_kernels(root, files) if signs else []
         if not kernels:
             return None
+        _check_level(root, signs)
         doubt = nameless(kernels)
         targets = [kernel.target for kernel in kernels if kernel.target]
         notes = (*filter(None, [doubt]), *host_notes(root, files))
@@ -63,8 +63,25 @@ class Triton:
             raise Rejected("BadCache", f"'{path:.200}' names more than {_MOST_CHILDREN} files")
         return json.dumps({**group, "child_paths": moved}).encode()
 
+    def shipped(self, _path: str, content: bytes) -> bytes:
+        """Return it as it is: it holds nothing of the machine but paths."""
+        return content
+
 
 FRAMEWORK: Final = Triton()
+
+
+def _check_level(root: Path, signs: list[str]) -> None:
+    """Raise Rejected(NotACache) if no file lies where Triton looks: in a directory of the root."""
+    depths = {path.count("/") for path in signs}
+    if 1 in depths:
+        return
+    expected = "as '<key>/<file>': name the directory that TRITON_CACHE_DIR means"
+    if depths == {0}:
+        raise Rejected("NotACache", f"{root} is one kernel's directory, not {expected}, above it")
+    above = posixpath.commonpath([posixpath.dirname(posixpath.dirname(one)) for one in signs])
+    hint = f", such as {root / above}" if above else ""
+    raise Rejected("NotACache", f"{root} holds '{signs[0]:.200}', not {expected}{hint}")
 
 
 def is_sign(path: str) -> bool:

@@ -25,8 +25,7 @@ from gkm.kernels.hostobjects import host_notes
 from gkm.kernels.triton import Triton, nameless
 from gkm.kernels.vllmtree import AOT, Unit, units
 
-_INDEX: Final = "vllm_compile_cache.py"
-_OWN: Final = frozenset({_INDEX, vllmfactors.NAME})
+_OWN: Final = frozenset({vllmpaths.INDEX, vllmfactors.NAME})
 _SIGNS: Final = frozenset({AOT, "inductor_cache", "triton_cache", "fxgraph"})
 _FORMATS: Final = ("aot_compile", "binary", "triton")
 _KSERVE: Final = "io.kserve.km/"
@@ -67,13 +66,16 @@ class Vllm:
         )
 
     def relocate(self, path: str, content: bytes, mount_path: str) -> bytes:
-        """Move the paths; take the secrets out of vLLM's dump of its settings."""
+        """Move the paths; vLLM's dump of its settings holds none that matter."""
         name = posixpath.basename(path)
-        if name == _INDEX:
+        if name == vllmpaths.INDEX:
             return vllmpaths.move(path, content, mount_path)
-        if name == vllmfactors.NAME:
-            return vllmfactors.without_secrets(content)
-        return _TRITON.relocate(path, content, mount_path)
+        return content if name == vllmfactors.NAME else _TRITON.relocate(path, content, mount_path)
+
+    def shipped(self, path: str, content: bytes) -> bytes:
+        """Take the secrets out of vLLM's dump of its settings."""
+        is_dump = posixpath.basename(path) == vllmfactors.NAME
+        return vllmfactors.without_secrets(content) if is_dump else content
 
 
 FRAMEWORK: Final = Vllm()

@@ -17,6 +17,7 @@ from typing import Final
 
 from gkm.api.errors import Rejected
 
+INDEX: Final = "vllm_compile_cache.py"
 ROOT: Final = "torch_compile_cache/"
 _MOST_PATHS: Final = 4000
 """One path for each graph and range of sizes: models have hundreds."""
@@ -27,6 +28,7 @@ _TOKEN = re.compile(
     r"|[\s{}()\[\]:,=]+|-?[0-9]{1,20}|None|True|False|Range|start|end"
 )
 _PART = re.compile(_STRING)
+_PARTS = re.compile(rf"(?:{_STRING})(?:\s+(?:{_STRING}))*")
 
 
 def move(path: str, content: bytes, mount_path: str) -> bytes:
@@ -53,6 +55,17 @@ def move(path: str, content: bytes, mount_path: str) -> bytes:
         pieces.append(piece or token[0])
         position = token.end()
     return "".join(pieces).encode()
+
+
+def homes(content: bytes) -> set[str]:
+    """Return the directories that its paths lie in: what VLLM_CACHE_ROOT was, or is."""
+    found = set()
+    for literals in _PARTS.findall(content.decode(errors="replace")):
+        value = "".join(part[1:-1] for part in _PART.findall(literals))
+        home, inside, _ = value.rpartition(f"/{ROOT}")
+        if inside and home.startswith("/"):
+            found.add(home)
+    return found
 
 
 def _moved(path: str, literals: str, mount_path: str) -> str:

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Sequence
 from gkm.api.errors import Rejected
 from gkm.oci import media
 from gkm.oci.manifest import Descriptor
-from gkm.oci.registry import Image
 
 Layer = tuple[Descriptor, str]
 """A layer's descriptor and its diffID (digest of the uncompressed tar)."""
 
 
-def readable_layers(image: Image) -> Sequence[Layer]:
-    """Return the layers that hold files, lowest first; raises Rejected.
+def readable_layers(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> Sequence[Layer]:
+    """Return the layers of an image that hold files, lowest first; raises Rejected.
 
     Layers of other types are left out, as MCV does; so an image with none of ours is refused.
     """
-    layers, diff_ids = image.manifest.layers, image.config.diff_ids
     if len(layers) != len(diff_ids):
         raise Rejected("BadImage", f"{len(layers)} layers but {len(diff_ids)} diff_ids")
     if len({layer.digest for layer in layers}) != len(layers):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests import vllmtrees as trees
 from tests.unit.cli import fill, gkm
 
 
@@ -53,3 +54,13 @@ def test_what_a_killed_run_leaves_is_no_part_of_the_cache(tmp_path: Path) -> Non
     (root / "KEY" / ".__grp__add.json.x1y2.gkm-tmp").write_text("{")
     assert gkm("relocate", root, "--to", str(root)).returncode == 0
     assert gkm("pack", root, "-o", tmp_path / "two").stdout == first
+
+
+def test_nothing_but_paths_changes_not_even_secrets(tmp_path: Path) -> None:
+    """It is the user's own directory; `gkm pack` ships no secrets."""
+    found = trees.binary(env={**trees.ENV, "VLLM_API_KEY": "mine"})
+    root = trees.fill(tmp_path, found)
+    before = {file: file.read_bytes() for file in root.rglob("cache_key_factors.json")}
+    assert before
+    relocate(root, "/elsewhere")
+    assert {file: file.read_bytes() for file in before} == before

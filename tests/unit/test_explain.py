@@ -127,9 +127,95 @@ def test_a_pod_and_its_image_tell_all_there_is_to_know(
     assert {name for name, word in words.items() if word == "Unknown"} == {
         "version of triton",
         "other variables",
-        "CPU of the launchers",
-        "Python of the launchers",
+        "CPU of the programs in it",
+        "Python of the programs in it",
     }
+
+
+def test_what_the_webhook_will_change_is_not_held_against_a_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted() as script:
+        monkeypatch.setenv(ENVIRONMENT, json.dumps({"plainHttp": [script.host]}))
+        reference = script.add(Image([cache_files(files("/build"))]))
+        manifest = pod(workload(script), env=ENV[1:])
+        manifest["metadata"] = {"labels": {"gkm.io/pvc-mutation": "true"}}
+        file = tmp_path / "pod.json"
+        file.write_text(json.dumps(manifest))
+        code, words = run(capsys, reference, "--pod", file)
+        assert (code, words["where triton looks (TRITON_CACHE_DIR)"]) == (3, "Unknown")
+        del manifest["metadata"]
+        file.write_text(json.dumps(manifest))
+        code, words = run(capsys, reference, "--pod", file)
+    assert (code, words["where triton looks (TRITON_CACHE_DIR)"]) == (1, "Differs")
+
+
+def test_an_image_with_arguments_and_variables_stands_for_a_pod(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted() as script:
+        monkeypatch.setenv(ENVIRONMENT, json.dumps({"plainHttp": [script.host]}))
+        reference = script.add(Image([cache_files(files("/build"))]))
+        told = ["--image", workload(script), "--env", "TRITON_CACHE_DIR=/cache"]
+        code, words = run(capsys, reference, *told, "--env", "TRITON_DEFAULT_FP_FUSION=1")
+        assert (code, set(words.values())) == (0, {"Same"})
+        code, words = run(capsys, reference, *told)
+    assert (code, words["TRITON_DEFAULT_FP_FUSION"]) == (1, "Differs")
+
+
+def test_the_platform_is_that_of_the_pods_nodes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted() as script:
+        monkeypatch.setenv(ENVIRONMENT, json.dumps({"plainHttp": [script.host]}))
+        reference = script.add(Image([cache_files(files("/build"))]))
+        manifest = pod(workload(script), env=ENV)
+        manifest["spec"]["nodeSelector"] = {"kubernetes.io/arch": "arm64"}
+        file = tmp_path / "pod.yaml"
+        file.write_text(json.dumps(manifest))
+        code, words = run(capsys, reference, "--pod", file)
+    assert (code, words["CPU of the programs in it"]) == (0, "Differs")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff\xfe",
+        b"spec: 2024-13-45",
+        b"[" * 5000,
+        b"kind: Pod\nspec: {containers: [{env: [{value: x}]}]}",
+        b"kind: Pod\nspec: {containers: [{volumeMounts: [{name: x}]}]}",
+        b"kind: Pod\nspec: {containers: [{command: 5}]}",
+        b"kind: Pod\nspec: {containers: [{args: sh}]}",
+    ],
+)
+def test_what_is_no_manifest_is_refused_in_one_line(
+    text: bytes, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_bytes(text)
+    assert explain.main([str(cache), "--pod", str(file)]) == 10
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_vllms_index_and_settings_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "vllm" / "torch_compile_cache" / "0123456789" / "rank_0_0" / "backbone"
+    part.mkdir(parents=True)
+    index = f"{{(None, 0, 'inductor'): ('h', '{tmp_path}/vllm/torch_compile_cache/x/a')}}"
+    (part / "vllm_compile_cache.py").write_text(index)
+    (part / "artifact_compile_range_1_2_subgraph_0").write_bytes(b"x")
+    factors = {"code_hash": "c", "env": {"VLLM_ATTENTION_BACKEND": "A", "VLLM_API_KEY": "hidden"}}
+    (part / "cache_key_factors.json").write_text(json.dumps(factors))
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "vllm"))
+    monkeypatch.setenv("VLLM_ATTENTION_BACKEND", "B")
+    code = explain.main([str(tmp_path / "vllm")])
+    told = capsys.readouterr().out
+    assert code == 1
+    assert "Differs  VLLM_ATTENTION_BACKEND: cache A, pod B" in told
+    assert f"Same     paths in the cache: cache {tmp_path}/vllm" in told
+    assert "hidden" not in told
 
 
 def test_a_cache_is_its_image_at_its_mount_path(
@@ -160,7 +246,7 @@ def test_a_pod_comes_on_standard_input(
     cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = json.dumps(pod("127.0.0.1:1/no/image:v1", env=ENV))
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     code, words = run(capsys, cache, "--pod", "-")
     assert (code, words["paths in the cache"]) == (1, "Differs")
 

@@ -77,8 +77,8 @@ PLANTED: list[tuple[str, CacheFacts, PodFacts]] = [
     ("where triton looks (TRITON_CACHE_DIR)", CACHE, env(POD, TRITON_CACHE_DIR="UNSET")),
     ("where triton looks (TRITON_CACHE_DIR)", CACHE, replace(POD, mounts=())),
     ("where vllm looks (VLLM_CACHE_ROOT)", VLLM, env(SERVER, VLLM_CACHE_ROOT="/data")),
-    ("CPU of the launchers", CACHE, replace(POD, machine="aarch64")),
-    ("Python of the launchers", CACHE, replace(POD, python="cpython-312")),
+    ("CPU of the programs in it", CACHE, replace(POD, machine="aarch64")),
+    ("Python of the programs in it", CACHE, replace(POD, python="cpython-312")),
     ("the arguments", VLLM, replace(SERVER, arguments=("serve", "m", "--enforce-eager"))),
     ("TRITON_ALWAYS_COMPILE", CACHE, env(POD, TRITON_ALWAYS_COMPILE="1")),
     ("VLLM_DISABLE_COMPILE_CACHE", VLLM, env(SERVER, VLLM_DISABLE_COMPILE_CACHE="1")),
@@ -99,8 +99,8 @@ def test_each_planted_difference_is_found_alone(
     ("name", "changed"),
     [
         ("version of triton", {"versions": {}}),
-        ("CPU of the launchers", {"machine": ""}),
-        ("Python of the launchers", {"python": ""}),
+        ("CPU of the programs in it", {"machine": ""}),
+        ("Python of the programs in it", {"python": ""}),
         ("other variables", {"whole": False}),
         ("the mount", {"partial": ("/cache",)}),
     ],
@@ -127,11 +127,70 @@ def test_a_value_from_a_secret_is_unknown() -> None:
     ]
 
 
-def test_a_manifest_that_the_webhook_has_not_seen_may_still_get_the_variable() -> None:
-    manifest = replace(env(POD, TRITON_CACHE_DIR="UNSET"), whole=False)
-    assert "where triton looks (TRITON_CACHE_DIR)" in unknown(CACHE, manifest)
-    admitted = replace(manifest, admitted=True)
-    assert "where triton looks (TRITON_CACHE_DIR)" in differing(CACHE, admitted)
+LOOKS = "where triton looks (TRITON_CACHE_DIR)"
+
+
+def test_what_the_webhook_may_still_change_is_unknown() -> None:
+    pod = replace(env(POD, TRITON_CACHE_DIR="UNSET"), mounts=("/models",))
+    assert differing(CACHE, pod) == [LOOKS, "paths in the cache"]
+    assert unknown(CACHE, replace(pod, pending=True)) == [LOOKS, "paths in the cache"]
+    elsewhere = replace(env(POD, TRITON_CACHE_DIR="/cache"), mounts=("/models",), pending=True)
+    assert LOOKS in unknown(CACHE, elsewhere)
+
+
+def test_what_only_costs_a_launcher_is_told_and_decides_nothing() -> None:
+    found = compare(CACHE, replace(POD, python="cpython-312", machine="aarch64"))
+    assert [one.word for one in found].count(Word.DIFFERS) == 2
+    assert verdict(found) is Word.SAME
+    torch = replace(CACHE, framework="inductor", homes=frozenset())
+    pod = env(POD, TORCHINDUCTOR_CACHE_DIR="/cache", TRITON_CACHE_DIR="UNSET")
+    assert verdict(compare(torch, replace(pod, machine="aarch64"))) is Word.DIFFERS
+
+
+def test_a_version_with_its_place_of_build_is_the_same() -> None:
+    for version in ("3.9.0+git1234", "v3.9.0"):
+        assert differing(CACHE, replace(POD, versions={"triton": version})) == []
+
+
+def test_vllms_own_variables_are_compared_where_the_pod_sets_them() -> None:
+    cache = replace(VLLM, settings={"VLLM_ATTENTION_BACKEND": frozenset({"FLASH_ATTN"})})
+    assert differing(cache, SERVER) == []
+    assert differing(cache, env(SERVER, VLLM_ATTENTION_BACKEND="FLASHINFER")) == [
+        "VLLM_ATTENTION_BACKEND"
+    ]
+    assert differing(cache, env(SERVER, VLLM_ATTENTION_BACKEND="FLASH_ATTN")) == []
+    numbers = replace(VLLM, settings={"VLLM_USE_V1": frozenset({"True"})})
+    assert differing(numbers, env(SERVER, VLLM_USE_V1="1")) == []
+
+
+def test_a_switch_from_a_secret_is_unknown() -> None:
+    assert unknown(CACHE, env(POD, TRITON_INTERPRET=None)) == ["TRITON_INTERPRET"]
+
+
+def test_torchs_triton_kernels_may_be_looked_for_elsewhere() -> None:
+    assert differing(VLLM, env(SERVER, TRITON_CACHE_DIR="/other")) == ["TRITON_CACHE_DIR"]
+    assert differing(VLLM, env(SERVER, TRITON_CACHE_DIR="/cache/triton/0")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "eager"),
+    [
+        (("serve", "m", "--enforce-eager"), True),
+        (("serve", "m", "--enforce-eager=True"), True),
+        (("serve", "m", "--enforce-eager=false"), False),
+        (("sh", "-c", "vllm serve m --enforce-eager --port 1"), True),
+        (("serve", "m", "-O0"), True),
+        (("serve", "m", "-O", "0"), True),
+        (("serve", "m", "-O.mode=0"), True),
+        (("serve", "m", "-O3"), False),
+        (("serve", "m", "--compilation-config", '{"level": 0}'), True),
+        (("serve", "m", '--compilation-config={"mode":3}'), False),
+        (("serve", "m", "--no-enforce-eager"), False),
+    ],
+)
+def test_vllm_is_seen_to_compile_nothing(arguments: tuple[str, ...], *, eager: bool) -> None:
+    found = differing(VLLM, replace(SERVER, arguments=arguments))
+    assert found == (["the arguments"] if eager else [])
 
 
 def test_variables_that_are_set_by_some_kernels_only_fit_both_ways() -> None:

@@ -106,5 +106,5 @@ def test_the_outermost_framework_counts(tmp_path: Path) -> None:
     assert cache_of(trees.fill(tmp_path / "vllm", inside)).framework.name == "vllm"
     beside = {GRAPH: b"", **trees.kernel("triton/0", trees.CUDA_90)}
     assert cache_of(trees.fill(tmp_path / "torch", beside)).framework.name == "inductor"
-    alone = trees.kernel("0", trees.CUDA_90)
+    alone = trees.kernel("", trees.CUDA_90)
     assert cache_of(trees.fill(tmp_path / "triton", alone)).framework.name == "triton"

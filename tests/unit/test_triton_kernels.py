@@ -10,6 +10,7 @@ from gkm.core.gputargets import from_labels
 from gkm.kernels.metadata import dummy_key
 from gkm.kernels.triton import Triton
 from tests import vllmtrees as trees
+from tests.caches import cache_of
 
 TRITON = Triton()
 SM90: dict[str, object] = {"backend": "cuda", "arch": "90", "warp_size": 32}
@@ -136,3 +137,19 @@ def test_a_group_points_below_the_mount_path() -> None:
 def test_a_group_that_triton_cannot_have_written_is_refused(content: bytes) -> None:
     with pytest.raises(Rejected, match="BadCache"):
         TRITON.relocate("KEY/__grp__add.json", content, "/cache")
+
+
+@pytest.mark.parametrize("above", ["cache", "a/b"])
+def test_a_directory_above_the_cache_is_refused_and_the_right_one_named(
+    tmp_path: Path, above: str
+) -> None:
+    """Packed as it is, it would be mounted and never looked into."""
+    trees.fill(tmp_path, trees.kernel(above, trees.CUDA_90))
+    with pytest.raises(Rejected, match=f"NotACache.*TRITON_CACHE_DIR.*/{above}$"):
+        cache_of(tmp_path)
+
+
+def test_one_kernels_directory_is_refused(tmp_path: Path) -> None:
+    trees.fill(tmp_path, trees.kernel("", trees.CUDA_90))
+    with pytest.raises(Rejected, match=r"NotACache.*one kernel's directory"):
+        cache_of(tmp_path / "AA11")

@@ -330,7 +330,7 @@ def test_a_part_of_a_cache_is_refused_not_taken_for_tritons(level: str, tmp_path
 
 
 def test_model_infos_are_no_kernels(tmp_path: Path) -> None:
-    found = {"modelinfos/a.json": b'{"hash": "x"}', **trees.kernel("KEY", trees.CUDA_90)}
+    found = {"modelinfos/a.json": b'{"hash": "x"}', **trees.kernel("", trees.CUDA_90)}
     trees.fill(tmp_path, found)
     description = Triton().describe(tmp_path, sorted(found))
     assert description is not None
