@@ -62,5 +62,6 @@ def test_nothing_but_paths_changes_not_even_secrets(tmp_path: Path) -> None:
     root = trees.fill(tmp_path, found)
     before = {file: file.read_bytes() for file in root.rglob("cache_key_factors.json")}
     assert before
-    relocate(root, "/elsewhere")
+    done = gkm("relocate", root, "--to", "/elsewhere")
+    assert done.returncode == 0, done.stderr
     assert {file: file.read_bytes() for file in before} == before
