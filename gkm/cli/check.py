@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gkm.api.errors import Rejected
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled
 from gkm.cli.clusternode import node_gpus
 from gkm.cli.program import Said, parser, run
 from gkm.cli.source import find
@@ -31,7 +31,10 @@ def arguments() -> Parser:
         "(the image, or the machine, does not say enough).",
     )
     made.add_argument(
-        "source", metavar="SOURCE", help="REF in a registry, an OCI layout, an archive, a directory"
+        "source",
+        type=filled,
+        metavar="SOURCE",
+        help="REF in a registry, an OCI layout, an archive, a directory",
     )
     which = made.add_mutually_exclusive_group()
     which.add_argument(
@@ -41,7 +44,10 @@ def arguments() -> Parser:
         help="BACKEND:ARCH[:WARP] (cuda:90, hip:gfx942) or a model (H100); may be given again",
     )
     which.add_argument(
-        "--node", metavar="NAME", help="the GPUs of a cluster's node; asks by kubectl"
+        "--node",
+        type=filled,
+        metavar="NAME",
+        help="the GPUs of a cluster's node; asks by kubectl",
     )
     made.add_argument("-o", "--output", choices=("table", "json"), default="table")
     made.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")

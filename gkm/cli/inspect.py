@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled
 from gkm.cli.layout import to_json
 from gkm.cli.program import parser, run
 from gkm.cli.source import Source, find, read_kernels
@@ -25,7 +25,10 @@ def arguments() -> Parser:
         "Of an image only the labels are read, unless --kernels wants its layer.",
     )
     made.add_argument(
-        "source", metavar="SOURCE", help="REF in a registry, an OCI layout, an archive, a directory"
+        "source",
+        type=filled,
+        metavar="SOURCE",
+        help="REF in a registry, an OCI layout, an archive, a directory",
     )
     made.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     made.add_argument("--kernels", action="store_true", help="list the kernels: reads the layer")
