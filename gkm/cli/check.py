@@ -9,7 +9,7 @@ from gkm.arguments import Parser, filled
 from gkm.cli.clusternode import node_gpus
 from gkm.cli.program import Said, parser, run
 from gkm.cli.source import find
-from gkm.cli.table import table
+from gkm.cli.table import plain, table
 from gkm.core.fit import NodeFit, Verdict, fit_node
 from gkm.core.gpu import CUDA, HIP, Gpu, arch_name, backend_name, numbered, warp_size
 from gkm.core.gputargets import from_labels
@@ -105,8 +105,9 @@ def _shown(fits: NodeFit, inventory: Inventory, output: str) -> str:
         return json.dumps(_document(fits, inventory, overall), indent=2)
     rows = [(str(f.gpu.index), f.gpu.product, str(f.verdict), f.reason) for f in fits.gpus]
     lines = [table([_HEADER, *rows])] if rows else []
-    lines += [f"  {note}" for note in inventory.notes if not rows or not inventory.certain]
-    return "\n".join([*lines, f"{overall}: the cache {fits.message}"])
+    notes = inventory.notes if not rows or not inventory.certain else ()
+    lines += [f"  {plain(note)}" for note in notes]
+    return "\n".join([*lines, plain(f"{overall}: the cache {fits.message}")])
 
 
 def _document(fits: NodeFit, inventory: Inventory, overall: Verdict) -> dict[str, Any]:
