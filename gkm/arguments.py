@@ -1,6 +1,7 @@
 """A command line parser whose complaints are one line, for every program of GKM."""
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 EXIT_CODES = (
@@ -13,6 +14,21 @@ EXIT_CODES = (
     (130, "interrupted (Ctrl-C); 143: terminated; 141: nobody read the output"),
 )
 """What every command for people exits with."""
+
+
+def filled(text: str) -> str:
+    """Take an argument as it stands, for ``type=``; empty, as ``"$UNSET"`` is, it is wrong usage.
+
+    It would mean something that nobody asked for: the current folder, this machine.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; is a variable not set?")
+    return text
+
+
+def filled_path(text: str) -> Path:
+    """Take a path, for ``type=``; empty, it is wrong usage."""
+    return Path(filled(text))
 
 
 class Parser(argparse.ArgumentParser):

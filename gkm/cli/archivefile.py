@@ -4,7 +4,6 @@ Docker's own (since 25) are both at once; ``manifest.json`` is read then. Strict
 what holds links is refused.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from gkm.oci.manifest import (
     Descriptor,
     host_architecture,
     load,
+    load_any,
     parse_config,
     parse_manifest,
     pick_platform,
@@ -62,7 +62,8 @@ class ArchiveFile:
 
     def _read_docker(self) -> None:
         try:
-            entry: dict[str, Any] = json.loads(self._documents["manifest.json"])[0]
+            raw = self._documents["manifest.json"]
+            entry: dict[str, Any] = load_any(raw, "manifest.json")[0]
             names = [str(name) for name in entry["Layers"]]
             raw = self._documents[str(entry["Config"])]
             sizes = [self._sizes[name] for name in names]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gkm.api.errors import Rejected
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled
 from gkm.cli.clusternode import node_gpus
 from gkm.cli.program import Said, parser, run
 from gkm.cli.source import find
-from gkm.cli.table import table
+from gkm.cli.table import plain, table
 from gkm.core.fit import NodeFit, Verdict, fit_node
 from gkm.core.gpu import CUDA, HIP, Gpu, arch_name, backend_name, numbered, warp_size
 from gkm.core.gputargets import from_labels
@@ -31,7 +31,10 @@ def arguments() -> Parser:
         "(the image, or the machine, does not say enough).",
     )
     made.add_argument(
-        "source", metavar="SOURCE", help="REF in a registry, an OCI layout, an archive, a directory"
+        "source",
+        type=filled,
+        metavar="SOURCE",
+        help="REF in a registry, an OCI layout, an archive, a directory",
     )
     which = made.add_mutually_exclusive_group()
     which.add_argument(
@@ -41,7 +44,10 @@ def arguments() -> Parser:
         help="BACKEND:ARCH[:WARP] (cuda:90, hip:gfx942) or a model (H100); may be given again",
     )
     which.add_argument(
-        "--node", metavar="NAME", help="the GPUs of a cluster's node; asks by kubectl"
+        "--node",
+        type=filled,
+        metavar="NAME",
+        help="the GPUs of a cluster's node; asks by kubectl",
     )
     made.add_argument("-o", "--output", choices=("table", "json"), default="table")
     made.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
@@ -99,8 +105,9 @@ def _shown(fits: NodeFit, inventory: Inventory, output: str) -> str:
         return json.dumps(_document(fits, inventory, overall), indent=2)
     rows = [(str(f.gpu.index), f.gpu.product, str(f.verdict), f.reason) for f in fits.gpus]
     lines = [table([_HEADER, *rows])] if rows else []
-    lines += [f"  {note}" for note in inventory.notes if not rows or not inventory.certain]
-    return "\n".join([*lines, f"{overall}: the cache {fits.message}"])
+    notes = inventory.notes if not rows or not inventory.certain else ()
+    lines += [f"  {plain(note)}" for note in notes]
+    return "\n".join([*lines, plain(f"{overall}: the cache {fits.message}")])
 
 
 def _document(fits: NodeFit, inventory: Inventory, overall: Verdict) -> dict[str, Any]:

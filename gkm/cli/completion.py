@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gkm import programs
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled_path
 from gkm.cli.program import parser, run
 
 _SHELLS: Final = ("bash", "zsh", "fish")
@@ -52,6 +52,6 @@ def complete(shell: str) -> str:
 
 def _with_files(made: Parser, files: object) -> argparse.ArgumentParser:
     for action in made._actions:  # noqa: SLF001 - argparse lists them nowhere else
-        if action.type is Path or action.metavar == "SOURCE":
+        if action.type in (Path, filled_path) or action.metavar == "SOURCE":
             action.complete = files  # type: ignore[attr-defined]  # what shtab looks for
     return made

@@ -7,7 +7,7 @@ from typing import Final
 
 from gkm.arguments import Parser
 from gkm.cli.program import parser, run
-from gkm.cli.table import table
+from gkm.cli.table import plain, table
 from gkm.core.gpu import Gpu
 from gkm.gpus import Inventory, detect
 
@@ -39,7 +39,7 @@ def _text(inventory: Inventory) -> str:
     """Return the table, and lines for what a table cannot say."""
     told = f"told by {' and '.join(inventory.how)}" if inventory.how else "no GPUs found"
     lines = [table([_HEADER, *map(_row, inventory.gpus)])] if inventory.gpus else []
-    return "\n".join([*lines, told, *(f"  {note}" for note in inventory.notes)])
+    return "\n".join([*lines, told, *(f"  {plain(note)}" for note in inventory.notes)])
 
 
 def _row(gpu: Gpu) -> tuple[str, ...]:

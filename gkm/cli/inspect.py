@@ -1,11 +1,12 @@
 """``gkm inspect SOURCE``: what an image or a cache directory holds, and how far that is certain."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled
 from gkm.cli.layout import to_json
 from gkm.cli.program import parser, run
 from gkm.cli.source import Source, find, read_kernels
@@ -25,7 +26,10 @@ def arguments() -> Parser:
         "Of an image only the labels are read, unless --kernels wants its layer.",
     )
     made.add_argument(
-        "source", metavar="SOURCE", help="REF in a registry, an OCI layout, an archive, a directory"
+        "source",
+        type=filled,
+        metavar="SOURCE",
+        help="REF in a registry, an OCI layout, an archive, a directory",
     )
     made.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     made.add_argument("--kernels", action="store_true", help="list the kernels: reads the layer")
@@ -59,7 +63,8 @@ def show(source: Source, kernels: Mapping[str, Any] | None, output: str) -> str:
     if output == "yaml":
         import yaml  # noqa: PLC0415 - slow to import
 
-        return str(yaml.safe_dump(told, sort_keys=False, allow_unicode=True)).rstrip()
+        # ASCII, as the JSON: some characters of Unicode move a terminal's text.
+        return str(yaml.safe_dump(told, sort_keys=False)).rstrip()
     return _table(told, from_labels(source.config.labels), kernels)
 
 
@@ -68,13 +73,12 @@ def document(source: Source, kernels: Mapping[str, Any] | None) -> dict[str, Any
     labels = source.config.labels
     name = framework(labels)
     targets = from_labels(labels)
-    entries = labels.get(label(name or "", "entry-count"), "")
     return {
         "kind": source.kind,
         "name": source.name,
         "digest": source.digest or None,
         "framework": name,
-        "entries": int(entries) if entries.isdecimal() else None,
+        "entries": _count(labels.get(label(name or "", "entry-count"), "")),
         "targets": [_spelled(one) for one in targets.known],
         "doubt": targets.doubt or None,
         "packedBytes": sum(one.size for one in source.layers) or None,
@@ -109,6 +113,10 @@ def _table(told: dict[str, Any], targets: Targets, kernels: Mapping[str, Any] | 
         *(("Kernels", line) for line in _kernels(kernels)),
     ]
     return key_values([row for row in rows if row[1]])
+
+
+def _count(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII) else None
 
 
 def _spelled(one: Target) -> dict[str, Any]:

@@ -5,6 +5,7 @@ would refuse to unpack is not packed.
 """
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -79,8 +80,9 @@ class LayerWriter:
             self._write(bytes(-size % TAR_BLOCK))
 
     def _header(self, name: str, size: int, kind: bytes, mode: int) -> None:
-        self._tally.add(Member(canonical(name.encode()), kind == tarfile.DIRTYPE, size), 0)
-        info = tarfile.TarInfo(name)
+        member = Member(canonical(os.fsencode(name)), kind == tarfile.DIRTYPE, size)
+        self._tally.add(member, 0)
+        info = tarfile.TarInfo(member.name)
         info.size, info.type, info.mode, info.mtime = size, kind, mode, self._epoch
         self._write(info.tobuf(tarfile.PAX_FORMAT))
 

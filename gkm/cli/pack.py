@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gkm.api.errors import Rejected
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled, filled_path
 from gkm.cli.dockerarchive import write_docker_archive
 from gkm.cli.image import About, architecture, read_cache
 from gkm.cli.layout import Layout
@@ -48,17 +48,21 @@ def arguments() -> Parser:
         "Pack a kernel cache into an image. The same files give the same digest, everywhere.",
         f"${_EPOCH} (seconds) is the image's time; 1970 if unset. Prints the image's digest.",
     )
-    made.add_argument("cache", type=Path, metavar="DIR", help="what the framework filled")
+    made.add_argument("cache", type=filled_path, metavar="DIR", help="what the framework filled")
     place = made.add_mutually_exclusive_group(required=True)
-    place.add_argument("-o", "--output", type=Path, metavar="PATH", help="folder or file to make")
-    place.add_argument("--push", metavar="REF", help="push it to registry/repository:tag instead")
+    place.add_argument(
+        "-o", "--output", type=filled_path, metavar="PATH", help="folder or file to make"
+    )
+    place.add_argument(
+        "--push", type=filled, metavar="REF", help="push it to registry/repository:tag instead"
+    )
     made.add_argument(
         "--format",
         choices=(LAYOUT, DOCKER_ARCHIVE),
         help="what PATH becomes: a folder, an OCI layout (default); or a tar for `docker load`",
     )
     made.add_argument("--compression", choices=tuple(COMPRESSIONS), help="default: gzip")
-    made.add_argument("--ref", metavar="REF", default="", help="name of the image, for its title")
+    made.add_argument("--ref", type=filled, metavar="REF", help="name of the image, for its title")
     made.add_argument(
         "--arch", choices=("amd64", "arm64"), help="default: that of the programs in it"
     )
@@ -77,7 +81,7 @@ def main(given: Sequence[str]) -> int:
     if options.format == DOCKER_ARCHIVE and options.compression:
         made.error("--compression: the layer of a docker-archive is not compressed")
     wish = Wish(
-        options.push or options.ref,
+        options.push or options.ref or "",
         options.format or LAYOUT,
         options.compression or "gzip",
         options.arch or "",

@@ -8,13 +8,17 @@ from typing import Final, NamedTuple, NoReturn
 
 from gkm.api.errors import Rejected, Retry
 from gkm.arguments import Parser
+from gkm.cli.table import plain
 from gkm.core.outcome import EXIT_DONE, EXIT_REJECTED, EXIT_RETRY
 
 _TERMINATED: Final = 128 + signal.SIGTERM
 
 
 class Said(NamedTuple):
-    """What a command prints on standard output, and its exit code."""
+    """What a command prints on standard output, and its exit code.
+
+    Printed as it stands, for it may be JSON: what is for people has gone through ``plain``.
+    """
 
     text: str
     code: int = EXIT_DONE
@@ -48,7 +52,7 @@ def run(work: Callable[[], str | Said]) -> int:
 
 def complain(text: str) -> None:
     """Write one line to standard error."""
-    print(f"gkm: {' '.join(text.split())}", file=sys.stderr)
+    print(f"gkm: {plain(' '.join(text.split()))}", file=sys.stderr)
 
 
 def note(text: str, *, quiet: bool) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled, filled_path
 from gkm.cli.layout import Layout, descriptor
 from gkm.cli.program import parser, run
 from gkm.cli.progress import progress
@@ -28,9 +28,11 @@ def arguments() -> Parser:
         "A layout that is there is updated: what it holds already is not fetched again, and its "
         "index changes last. Prints the image's digest.",
     )
-    made.add_argument("reference", metavar="REF", help="repository:tag, or @sha256:...")
     made.add_argument(
-        "-o", "--output", type=Path, metavar="LAYOUT", required=True, help="the folder"
+        "reference", type=filled, metavar="REF", help="repository:tag, or @sha256:..."
+    )
+    made.add_argument(
+        "-o", "--output", type=filled_path, metavar="LAYOUT", required=True, help="the folder"
     )
     made.add_argument("--arch", choices=("amd64", "arm64"), help="of an index (default: this one)")
     made.add_argument("--plain-http", action="store_true", help="speak to it without TLS")

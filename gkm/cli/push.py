@@ -1,9 +1,8 @@
 """``gkm push LAYOUT REF``: an OCI image layout goes to a registry."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled, filled_path
 from gkm.cli.program import parser, run
 
 
@@ -14,8 +13,8 @@ def arguments() -> Parser:
         "Push an OCI image layout to a registry, byte for byte.",
         "Logs in as `docker login` did, with its credential helpers. Prints the pinned reference.",
     )
-    made.add_argument("layout", type=Path, metavar="LAYOUT", help="what gkm pack wrote")
-    made.add_argument("reference", metavar="REF", help="registry/repository:tag")
+    made.add_argument("layout", type=filled_path, metavar="LAYOUT", help="what gkm pack wrote")
+    made.add_argument("reference", type=filled, metavar="REF", help="registry/repository:tag")
     made.add_argument("--plain-http", action="store_true", help="speak to it without TLS")
     return made
 

@@ -138,10 +138,15 @@ def _archive(path: Path) -> Source:
 
 
 def _directory(root: Path) -> Source:
-    from gkm.cli.image import About, config, read_cache  # noqa: PLC0415 - what packs, for who needs it
-    from gkm.cli.scan import scan  # noqa: PLC0415 - as above
+    from gkm.cli.image import About, Cache, config, read_cache  # noqa: PLC0415 - packs, for who needs it
+    from gkm.cli.scan import Files, steadily, unchanged  # noqa: PLC0415 - as above
 
-    cache = read_cache(root, scan(root))
+    def read(files: Files) -> Cache:
+        found = read_cache(root, files)
+        unchanged(root, files)
+        return found
+
+    cache = steadily(root, read)
     size = sum(stamp.size for stamp in cache.files.values())
     labels = config(cache, About("", 0, ""), "", size)["config"]["Labels"]
     return Source(

@@ -1,4 +1,8 @@
-"""Text in columns: in colours if a person looks at a terminal, else plain."""
+"""Text for people: in columns, in colours if somebody looks at a terminal.
+
+Much of it is what an image says of itself, which may be written to deceive: a terminal's commands,
+lines that look like ours.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -10,8 +14,16 @@ _MIB: Final = 1 << 20
 _KIB: Final = 1 << 10
 
 
+def plain(text: str) -> str:
+    """Return a text as one line that only shows: whatever else is in it becomes a ``?``."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Align the rows, the first being their header."""
+    rows = [list(map(plain, row)) for row in rows]
     if sys.stdout.isatty() and find_spec("rich"):
         return _coloured(rows)
     return _aligned(rows)
@@ -19,7 +31,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def key_values(rows: Sequence[tuple[str, str]]) -> str:
     """Align names and what they stand for."""
-    return _aligned([(f"{name}:", text) for name, text in rows])
+    return _aligned([(f"{plain(name)}:", plain(text)) for name, text in rows])
 
 
 def size(count: int | None) -> str:
@@ -45,7 +57,7 @@ def _coloured(rows: Sequence[Sequence[str]]) -> str:
     table = Table(*rows[0], box=None, header_style="bold")
     for row in rows[1:]:
         table.add_row(*row)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get().rstrip()

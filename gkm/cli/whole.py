@@ -5,6 +5,7 @@ a signal removes it; what a killed process leaves is told by its name, and distu
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,21 +16,24 @@ from typing import Final
 from gkm.api.errors import Rejected
 
 UNFINISHED: Final = ".gkm-tmp"
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a folder to fill, which becomes ``target`` unless the block raises.
 
-    Raises Rejected(OutputExists) unless ``target`` is new or an empty folder.
+    A link to an empty folder stays, and the folder becomes it. Raises Rejected(OutputExists) unless
+    ``target`` is new, or an empty folder that can be replaced.
     """
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise _exists(target, "is not an empty folder")
-    draft = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name}.", _parent(target)))
+    if os.path.lexists(target):
+        _check_replaceable(target)
+    place = Path(os.path.realpath(target))
+    draft = Path(tempfile.mkdtemp(UNFINISHED, f".{place.name}.", _parent(place)))
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())
-        draft.rename(target)
+        draft.rename(place)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -54,6 +58,26 @@ def whole_file(target: Path, *, replace: bool = False, mode: int | None = None) 
         with suppress(FileNotFoundError):
             draft.unlink()
         raise
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise _exists(folder, "is not an empty folder")
+    if folder.samefile(os.curdir):
+        raise _exists(folder, "is the current folder, which is not replaced")
+    if _is_mount_point(Path(os.path.realpath(folder))):
+        raise _exists(folder, "is a mount point, which cannot be replaced")
+
+
+def _is_mount_point(folder: Path) -> bool:
+    """Look also for what is bound there from the same disk, which ``is_mount`` does not see."""
+    # Source: proc_pid_mountinfo(5), field 5, whose odd characters are octal.
+    listed = re.sub(rb"[ \t\n\\]", lambda odd: b"\\%03o" % odd[0][0], os.fsencode(folder))
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:  # no Linux
+        return folder.is_mount()
+    return any(line.split()[4] == listed for line in lines)
 
 
 def _parent(target: Path) -> Path:

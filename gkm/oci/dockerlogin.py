@@ -39,12 +39,12 @@ def keychain(registry: str, *, helpers: bool = True) -> Keychain:
     except OSError:  # nobody logged in here, or somebody else did
         return Keychain(place=str(file))
     config = _config(text)
-    name = _helper(config, registry) if helpers else ""
+    name = _helper(config or {}, registry) if helpers else ""
     login = _ask(name, registry, file) if name else None
     if login is not None:
         text = json.dumps({"auths": {registry: login}})
-    elif "auths" in config and not any(config["auths"].values()):
-        return Keychain(place=str(file))  # `docker login` leaves empty entries beside a helper
+    elif config is not None and _is_without_logins(config):
+        return Keychain(place=str(file))
     found = Keychain.from_docker_configs([text])
     return replace(found, place=str(file))
 
@@ -54,15 +54,19 @@ def _file() -> Path:
     return Path(folder) / "config.json"
 
 
-def _config(text: str) -> dict[str, Any]:
+def _config(text: str) -> dict[str, Any] | None:
+    """Parse the file; None for what is no JSON object: Keychain says so in words."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return {}  # Keychain says so in words
-    if not isinstance(found, dict):
-        return {}
-    auths = found.get("auths")
-    return found if isinstance(auths, dict) else {k: v for k, v in found.items() if k != "auths"}
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_without_logins(config: Mapping[str, Any]) -> bool:
+    """Tell a file that is only about helpers, or other things: nothing in it is a problem."""
+    auths = config.get("auths", {})  # beside a helper, `docker login` leaves empty entries
+    return isinstance(auths, dict) and not any(auths.values())
 
 
 def _helper(config: Mapping[str, Any], registry: str) -> str:

@@ -70,16 +70,21 @@ def bad_image(why: str) -> Rejected:
 
 def load(raw: bytes, what: str) -> dict[str, Any]:
     """Parse one JSON object; raises Rejected(BadImage) also for a key that stands twice."""
+    value = load_any(raw, what)
+    if not isinstance(value, dict):
+        raise bad_image(f"the {what} is {type(value).__name__}, expected a JSON object")
+    return value
+
+
+def load_any(raw: bytes, what: str) -> Any:
+    """Parse JSON, which need not be an object, as strictly as ``load``."""
     # Each value but the first comes after one of these; those within texts are counted, too.
     if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise bad_image(f"the {what} holds more than {_MOST_VALUES} values")
     try:
-        value = json.loads(raw, object_pairs_hook=_no_twins)
+        return json.loads(raw, object_pairs_hook=_no_twins)
     except (ValueError, RecursionError) as error:
         raise bad_image(f"the {what} is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise bad_image(f"the {what} is {type(value).__name__}, expected a JSON object")
-    return value
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

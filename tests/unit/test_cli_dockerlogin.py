@@ -121,6 +121,15 @@ def test_a_helper_that_hangs_is_left(folder: Path, monkeypatch: pytest.MonkeyPat
         dockerlogin.keychain("quay.io")
 
 
+@pytest.mark.parametrize("content", [{}, {"credsStore": "test"}, {"auths": {}, "psFormat": "x"}])
+def test_a_file_without_logins_is_no_problem(folder: Path, content: dict[str, Any]) -> None:
+    """What is printed for each is printed at every pull of a public image."""
+    helper(folder, "echo credentials not found in native keychain; exit 1")
+    config(folder, **content)
+    found = dockerlogin.keychain("quay.io")
+    assert (found.entries, found.problems) == ((), ())
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"auths": 3}', '{"auths": {"quay.io": {"auth": "%"}}}']
 )

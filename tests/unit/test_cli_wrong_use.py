@@ -16,7 +16,10 @@ from tests.unit.cli import WITHOUT_RIGHTS, Done, fill, gkm
 
 
 class Row(NamedTuple):
-    """What is typed (after ``gkm``), the exit code, what the line names; and the environment."""
+    """What is typed (after ``gkm``), the exit code, what the line names; and the environment.
+
+    An empty word is typed as a shell has it: ''.
+    """
 
     typed: str
     code: int
@@ -59,8 +62,14 @@ TABLE = [
     Row("pack {cache} -o {new}", 10, "SOURCE_DATE_EPOCH", "SOURCE_DATE_EPOCH=-1"),
     Row("pack {cache} -o {new}", 10, "99999999999", "SOURCE_DATE_EPOCH=99999999999"),
     Row("pack {badname} -o {new}", 10, "back"),
+    Row("pack {cache} -o ''", 2, "--output: it is empty"),
+    Row("pack '' -o {new}", 2, "DIR: it is empty"),
+    Row("pack {cache} --push ''", 2, "--push: it is empty"),
+    Row("pack {cache} -o {new} --ref ''", 2, "--ref: it is empty"),
     # push
     Row("push {layout}", 2, "REF"),
+    Row("push {layout} ''", 2, "REF: it is empty"),
+    Row("push '' {host}/k/c:v1", 2, "LAYOUT: it is empty"),
     Row("push {layout} {host}/K:v1", 10, "K"),
     Row("push {layout} {host}/k/c@{digest}", 10, "digest"),
     Row("push {gone} {host}/k/c:v1", 10, "{gone}"),
@@ -74,6 +83,8 @@ TABLE = [
     Row("push {layout} {host}/broken/c:v1 --plain-http", 11, "503"),
     # pull
     Row("pull {host}/k/c:v1", 2, "--output"),
+    Row("pull {host}/k/c:v1 -o ''", 2, "--output: it is empty"),
+    Row("pull '' -o {new}", 2, "REF: it is empty"),
     Row("pull {host}/k/c:v1 -o {file} --plain-http", 10, "{file}"),
     Row("pull {host}/k/c:v1 -o {cache} --plain-http", 10, "{cache}"),
     Row("pull {host}/K:v1 -o {new}", 10, "K"),
@@ -83,6 +94,7 @@ TABLE = [
     Row("pull {nobody}/k/c:v1 -o {new} --plain-http", 11, "{nobody}"),
     # inspect
     Row("inspect", 2, "SOURCE"),
+    Row("inspect ''", 2, "SOURCE: it is empty"),
     Row("inspect {layout} -o xml", 2, "xml"),
     Row("inspect {gone}", 10, "{gone}"),
     Row("inspect nothing-here", 10, "nothing-here"),
@@ -95,6 +107,8 @@ TABLE = [
     Row("inspect {host}/k/c:v1", 11, "{host}"),
     # check
     Row("check", 2, "SOURCE"),
+    Row("check '' --gpu cuda:90", 2, "SOURCE: it is empty"),
+    Row("check {layout} --node ''", 2, "--node: it is empty"),
     Row("check {layout} --gpu", 2, "--gpu"),
     Row("check {layout} --gpu banana", 10, "banana"),
     Row("check {layout} --gpu cuda:gfx942", 10, "cuda:gfx942"),
@@ -170,7 +184,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def run(row: Row, place: Place) -> Done:
-    typed = row.typed.format_map(place.names).split()
+    typed = [word.strip("'") for word in row.typed.format_map(place.names).split()]
     name, _, text = row.env.format_map(place.names).partition("=")
     modes = any(word in row.typed for word in ("{secret}", "{locked}"))
     if modes and os.geteuid() == 0 and not shutil.which("setpriv"):
