@@ -19,6 +19,7 @@ from gkm.cli.here import here
 from gkm.cli.program import Said, note, parser, run
 from gkm.cli.reading import registry
 from gkm.cli.source import DIRECTORY, find
+from gkm.cli.table import plain
 from gkm.core.hit import Factor, PodFacts, Word, compare, verdict
 from gkm.core.image import DEFAULT_MOUNT_PATH, Reference
 from gkm.core.podfacts import (
@@ -195,8 +196,9 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 def _text(found: Sequence[Factor]) -> str:
     lines = [_WORDS[verdict(found)]]
     for factor in found:
-        lines.append(f"  {factor.word:<8} {factor.name}: cache {factor.cache or '-'}")
-        lines[-1] += f", pod {factor.pod or '-'}" + (f" ({factor.why})" if factor.why else "")
+        told = f"{factor.name}: cache {factor.cache or '-'}, pod {factor.pod or '-'}"
+        why = f" ({factor.why})" if factor.why else ""
+        lines.append(f"  {factor.word:<8} {plain(told + why)}")
     return "\n".join(lines)
 
 
