@@ -24,6 +24,9 @@ from gkm.oci.manifest import (
 )
 
 _LARGEST_DOCUMENT: Final = 4 << 20
+_KEPT: Final = 32 << 20
+"""Bytes in memory. Of what is small, all may be a document: which are, the last may say."""
+_MOST_MEMBERS: Final = 10_000
 _CHUNK: Final = 1 << 20
 _PLAIN: Final = "application/vnd.docker.image.rootfs.diff.tar"
 
@@ -39,33 +42,53 @@ class ArchiveFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sizes: dict[str, int] = {}
-        self._documents: dict[str, bytes] = {}
-        archive = Archive(self._chunks(), Tally())
-        for member in archive.members():
-            self._sizes[member.name] = member.size
-            if member.size <= _LARGEST_DOCUMENT and not member.directory:
-                self._documents[member.name] = b"".join(archive.data())
+        self._kept: dict[str, bytes] = {}
+        self._look()
         self._members: dict[str, str] = {}
-        if "manifest.json" in self._documents:
+        if "manifest.json" in self._sizes:
             self._read_docker()
-        elif "index.json" in self._documents:
+        elif "index.json" in self._sizes:
             self._read_oci()
         else:
             raise self._bad("holds neither manifest.json nor index.json")
 
     def open(self, layer: Descriptor) -> Iterator[bytes]:
         """Yield a layer as it lies there."""
+        yield from self._content(self._members[layer.digest])
+
+    def _look(self) -> None:
+        """Check the whole archive, and keep what is small, within bounds."""
+        room = _KEPT
         archive = Archive(self._chunks(), Tally())
         for member in archive.members():
-            if member.name == self._members[layer.digest]:
+            if member.directory:
+                continue
+            self._sizes[member.name] = member.size
+            if len(self._sizes) > _MOST_MEMBERS:
+                raise self._bad(f"holds more than {_MOST_MEMBERS} files")
+            if member.size <= min(_LARGEST_DOCUMENT, room):
+                self._kept[member.name] = b"".join(archive.data())
+                room -= member.size
+
+    def _content(self, name: str) -> Iterator[bytes]:
+        archive = Archive(self._chunks(), Tally())
+        for member in archive.members():
+            if member.name == name:
                 yield from map(bytes, archive.data())
+
+    def _document(self, name: str) -> bytes:
+        """Return a member; reads the archive again for what was not kept. Raises KeyError."""
+        size = self._sizes[name]
+        if size > _LARGEST_DOCUMENT:
+            raise self._bad(f"has {size} bytes of {name}; at most {_LARGEST_DOCUMENT} are read")
+        return self._kept[name] if name in self._kept else b"".join(self._content(name))
 
     def _read_docker(self) -> None:
         try:
-            raw = self._documents["manifest.json"]
-            entry: dict[str, Any] = load_any(raw, "manifest.json")[0]
+            manifest = load_any(self._document("manifest.json"), "manifest.json")
+            entry: dict[str, Any] = manifest[0]
             names = [str(name) for name in entry["Layers"]]
-            raw = self._documents[str(entry["Config"])]
+            raw = self._document(str(entry["Config"]))
             sizes = [self._sizes[name] for name in names]
             tags = entry.get("RepoTags") or [""]
             self.name = str(tags[0])
@@ -80,7 +103,7 @@ class ArchiveFile:
         self.layers = tuple(Descriptor(_PLAIN, digest, size) for digest, size in pairs)
 
     def _read_oci(self) -> None:
-        index = load(self._documents["index.json"], "index.json")
+        index = load(self._document("index.json"), "index.json")
         chosen = pick_platform(index, host_architecture())
         manifest = parse_manifest(load(self._blob(chosen.digest), "manifest"))
         self.config = parse_config(self._blob(manifest.config.digest))
@@ -88,10 +111,9 @@ class ArchiveFile:
         self._members = {layer.digest: _place(layer.digest) for layer in manifest.layers}
 
     def _blob(self, digest: str) -> bytes:
-        found = self._documents.get(_place(digest))
-        if found is None:
+        if _place(digest) not in self._sizes:
             raise self._bad(f"lacks the blob {digest}")
-        return found
+        return self._document(_place(digest))
 
     def _chunks(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:

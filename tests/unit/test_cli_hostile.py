@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import rich.console
 
 from gkm.api.errors import Rejected, Retry
 from gkm.cli import program, scan, source, table
+from gkm.cli.archivefile import ArchiveFile
+from gkm.cli.layout import descriptor, dump, to_json
+from gkm.oci import media
 from tests.unit.cli import Done, fill, gkm
 
 ENTRIES = "cache.triton.image/entry-count"
@@ -87,6 +91,50 @@ def test_what_an_image_says_of_itself_is_only_shown(tmp_path: Path, output: str)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(one.isprintable() for one in done.stdout.splitlines())
     assert not any(line.startswith("Digest:  forged") for line in done.stdout.splitlines())
+
+
+# Memory
+
+
+def padded(path: Path, count: int, size: int, form: str) -> Path:
+    """An archive with so many small members before, between and after its documents."""
+    config = json.dumps({"config": {"Labels": LABELS}, "rootfs": {"diff_ids": []}}).encode()
+    padding = {f"pad{i}": bytes(size) for i in range(count)}
+    if form == "docker":
+        told = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": []}])
+        return archive(path, {**padding, "c.json": config, "manifest.json": told.encode()})
+    inner = descriptor(media.OCI_CONFIG, config)
+    manifest = dump({"config": to_json(inner), "layers": []})
+    outer = descriptor(media.OCI_MANIFEST, manifest)
+    blobs = {
+        f"blobs/{one.digest.replace(':', '/')}": raw
+        for one, raw in ((inner, config), (outer, manifest))
+    }
+    return archive(path, {**padding, **blobs, "index.json": dump({"manifests": [to_json(outer)]})})
+
+
+@pytest.mark.parametrize("form", ["docker", "oci"])
+def test_an_archive_of_small_members_is_not_kept_in_memory(tmp_path: Path, form: str) -> None:
+    path = padded(tmp_path / "image.tar", 48, 4 << 20, form)
+    tracemalloc.start()
+    try:
+        found = ArchiveFile(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.config.labels == LABELS
+    assert peak < 48 << 20
+
+
+def test_an_archive_of_many_members_is_no_image(tmp_path: Path) -> None:
+    refused(gkm("inspect", padded(tmp_path / "image.tar", 10_001, 0, "oci")), "10000 files")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.json", "c.json"])
+def test_a_document_that_is_too_large_is_named(tmp_path: Path, name: str) -> None:
+    manifest = {"manifest.json": b'[{"Config": "c.json", "Layers": []}]'} if name[0] == "c" else {}
+    done = gkm("inspect", archive(tmp_path / "image.tar", {**manifest, name: bytes((4 << 20) + 1)}))
+    refused(done, name, "4194305 bytes")
 
 
 # Text
