@@ -13,6 +13,7 @@ from gkm.cli.layout import descriptor, reference_name
 from gkm.oci import media
 from gkm.oci.archive import Archive, Tally
 from gkm.oci.manifest import (
+    LARGEST_DOCUMENT,
     Config,
     Descriptor,
     host_architecture,
@@ -23,7 +24,6 @@ from gkm.oci.manifest import (
     pick_platform,
 )
 
-_LARGEST_DOCUMENT: Final = 4 << 20
 _KEPT: Final = 32 << 20
 """Bytes in memory. Of what is small, all may be a document: which are, the last may say."""
 _MOST_MEMBERS: Final = 10_000
@@ -66,7 +66,7 @@ class ArchiveFile:
             self._sizes[member.name] = member.size
             if len(self._sizes) > _MOST_MEMBERS:
                 raise self._bad(f"holds more than {_MOST_MEMBERS} files")
-            if member.size <= min(_LARGEST_DOCUMENT, room):
+            if member.size <= min(LARGEST_DOCUMENT, room):
                 self._kept[member.name] = b"".join(archive.data())
                 room -= member.size
 
@@ -79,8 +79,8 @@ class ArchiveFile:
     def _document(self, name: str) -> bytes:
         """Return a member; reads the archive again for what was not kept. Raises KeyError."""
         size = self._sizes[name]
-        if size > _LARGEST_DOCUMENT:
-            raise self._bad(f"has {size} bytes of {name}; at most {_LARGEST_DOCUMENT} are read")
+        if size > LARGEST_DOCUMENT:
+            raise self._bad(f"has {size} bytes of {name}; at most {LARGEST_DOCUMENT} are read")
         return self._kept[name] if name in self._kept else b"".join(self._content(name))
 
     def _read_docker(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gkm.api.errors import Rejected, Retry
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled
 from gkm.cli import gather
 from gkm.cli.here import here
 from gkm.cli.program import Said, note, parser, run
@@ -53,10 +53,13 @@ def arguments() -> Parser:
     )
     made.add_argument(
         "cache",
+        type=filled,
         metavar="CACHE",
         help="a directory, an image, or the manifest of a GKMCache or ClusterGKMCache (.yaml)",
     )
-    made.add_argument("--mount", metavar="PATH", help="where the workload has the cache")
+    made.add_argument(
+        "--mount", type=filled, metavar="PATH", help="where the workload has the cache"
+    )
     made.add_argument(
         "--mount-path",
         metavar="PATH",
@@ -64,8 +67,12 @@ def arguments() -> Parser:
         help="the Cache's spec.mountPath, for an image (default: %(default)s)",
     )
     workload = made.add_mutually_exclusive_group()
-    workload.add_argument("--pod", metavar="FILE", help="a manifest, YAML or JSON; - for stdin")
-    workload.add_argument("--image", metavar="REF", help="the workload's image instead of a pod")
+    workload.add_argument(
+        "--pod", type=filled, metavar="FILE", help="a manifest, YAML or JSON; - for stdin"
+    )
+    workload.add_argument(
+        "--image", type=filled, metavar="REF", help="the workload's image instead of a pod"
+    )
     made.add_argument("--args", default="", metavar="TEXT", help="with --image: its arguments")
     made.add_argument("--container", default="", help="of the pod (default: which mounts it)")
     made.add_argument("--claim", default="", help="the cache's claim (default: the only one)")
@@ -87,11 +94,7 @@ def arguments() -> Parser:
 
 def main(given: Sequence[str]) -> int:
     """Run ``gkm explain``; returns the exit code."""
-    made = arguments()
-    options = made.parse_args(given)
-    for name in ("pod", "image", "mount"):
-        if getattr(options, name) == "":
-            made.error(f"--{name}: nothing is named")
+    options = arguments().parse_args(given)
     return run(lambda: _said(_explained(options), options.output))
 
 

@@ -76,17 +76,33 @@ class Layout:
     def image(self) -> tuple[bytes, Manifest]:
         """Return the manifest's bytes and content; raises Rejected(BadImage)."""
         try:
-            index = manifest.load((self.root / "index.json").read_bytes(), "index.json")
+            index = manifest.load(_read(self.root / "index.json"), "index.json")
             chosen = manifest.pick_platform(index, manifest.host_architecture())
-            raw = self.blob_path(chosen.digest).read_bytes()
+            raw = self.document(chosen)
         except OSError as error:
             raise Rejected("BadImage", f"{self.root} is no OCI image layout: {error}") from None
         return raw, manifest.parse_manifest(manifest.load(raw, "manifest"))
 
     def name(self) -> str:
         """Return the image's name; empty if it has none."""
-        return reference_name(manifest.load((self.root / "index.json").read_bytes(), "index.json"))
+        return reference_name(manifest.load(_read(self.root / "index.json"), "index.json"))
+
+    def document(self, wanted: Descriptor) -> bytes:
+        """Return a manifest or a config, checked; raises Rejected(BadImage), OSError."""
+        raw = _read(self.blob_path(wanted.digest))
+        if descriptor(wanted.media_type, raw).digest != wanted.digest:
+            raise Rejected("BadImage", f"{self.blob_path(wanted.digest)} has another digest")
+        return raw
 
     def digest(self, raw: bytes) -> str:
         """Return the digest of a manifest."""
         return descriptor(media.OCI_MANIFEST, raw).digest
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        raw = opened.read(manifest.LARGEST_DOCUMENT + 1)
+    if len(raw) > manifest.LARGEST_DOCUMENT:
+        most = manifest.LARGEST_DOCUMENT
+        raise Rejected("BadImage", f"{file} is larger than a document may be: {most} bytes")
+    return raw

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gkm.api.errors import Rejected
-from gkm.arguments import Parser
+from gkm.arguments import Parser, filled_path
 from gkm.cli.image import Cache, read_cache
 from gkm.cli.program import parser, run
 from gkm.cli.scan import scan
@@ -27,7 +27,7 @@ def arguments() -> Parser:
         "Rewrite the absolute paths in a cache directory, in place.",
         "Each file is replaced as a whole; doing it again changes nothing.",
     )
-    made.add_argument("cache", type=Path, metavar="DIR", help="what a framework filled")
+    made.add_argument("cache", type=filled_path, metavar="DIR", help="what a framework filled")
     made.add_argument("--to", metavar="PATH", required=True, help="where it will be mounted")
     return made
 

@@ -120,7 +120,7 @@ def _image(text: str, *, plain_http: bool, architecture: str, quiet: bool) -> So
 def _layout(root: Path) -> Source:
     layout = Layout(root)
     raw, manifest = layout.image()
-    config = parse_config(layout.blob_path(manifest.config.digest).read_bytes())
+    config = parse_config(layout.document(manifest.config))
 
     def opened(layer: Descriptor) -> Iterator[bytes]:
         with layout.blob_path(layer.digest).open("rb") as file:

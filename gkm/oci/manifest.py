@@ -14,6 +14,8 @@ from gkm.api.errors import Rejected
 from gkm.core.image import is_digest
 from gkm.oci import media
 
+LARGEST_DOCUMENT: Final = 4 * 1024 * 1024
+"""Bytes of a manifest, an index or a config."""
 MOST_LAYERS: Final = 128
 _LARGEST_BLOB: Final = 1 << 40
 _MOST_VALUES: Final = 100_000

@@ -17,11 +17,10 @@ from gkm.oci import media
 from gkm.oci.auth import REFUSED, Doorman, unauthorized
 from gkm.oci.http import Answer, Transport, host_of, unavailable
 from gkm.oci.keychain import Keychain
-from gkm.oci.manifest import Config, Descriptor, Manifest
+from gkm.oci.manifest import LARGEST_DOCUMENT, Config, Descriptor, Manifest
 from gkm.oci.resume import Tries, download, first
 from gkm.oci.settings import RegistrySettings
 
-LARGEST_DOCUMENT: Final = 4 * 1024 * 1024
 _ACCEPT: Final = ", ".join(sorted(media.MANIFESTS | media.INDEXES))
 _DOCKER_HUB_API: Final = "registry-1.docker.io"
 _NO_LOGINS: Final = Keychain()

@@ -11,8 +11,8 @@ import pytest
 from gkm.api.errors import Rejected, Retry
 from gkm.core.image import Reference
 from gkm.oci import media, pace
-from gkm.oci.manifest import Descriptor, host_architecture
-from gkm.oci.registry import LARGEST_DOCUMENT, Registry
+from gkm.oci.manifest import LARGEST_DOCUMENT, Descriptor, host_architecture
+from gkm.oci.registry import Registry
 from gkm.oci.settings import RegistrySettings
 from tests.images import Answer, Image, Script, cache_files, descriptor, digest, scripted
 

@@ -226,3 +226,37 @@ def test_a_cache_that_never_rests_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(scan, "unchanged", always)
     with pytest.raises(Retry, match=r"CacheChanges: .*add\.ptx changes while"):
         source.find(str(cache))
+
+
+@pytest.mark.parametrize("what", ["index.json", "manifest", "config"])
+def test_a_layout_with_a_giant_document_is_refused(tmp_path: Path, what: str) -> None:
+    layout = tmp_path / "image"
+    assert gkm("pack", fill(tmp_path / "cache"), "-o", layout).returncode == 0
+    manifest, config = documents(layout)
+    file = {"index.json": layout / "index.json", "manifest": manifest, "config": config}[what]
+    with file.open("ab") as opened:
+        opened.truncate(1 << 40)
+    done = gkm("inspect", layout)
+    assert (done.returncode, done.stderr.count("\n")) == (10, 1)
+    assert "larger than a document may be" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["manifest", "config"])
+def test_a_layout_with_other_bytes_is_refused(tmp_path: Path, what: str) -> None:
+    layout = tmp_path / "image"
+    assert gkm("pack", fill(tmp_path / "cache"), "-o", layout).returncode == 0
+    manifest, config = documents(layout)
+    file = {"manifest": manifest, "config": config}[what]
+    file.write_text(file.read_text() + " ")
+    done = gkm("inspect", layout)
+    assert (done.returncode, done.stderr.count("\n")) == (10, 1)
+    assert "another digest" in done.stderr
+
+
+def documents(layout: Path) -> tuple[Path, Path]:
+    """The manifest and the config."""
+    blobs = layout / "blobs" / "sha256"
+    index = json.loads((layout / "index.json").read_text())
+    manifest = blobs / index["manifests"][0]["digest"].removeprefix("sha256:")
+    config = json.loads(manifest.read_text())["config"]["digest"]
+    return manifest, blobs / config.removeprefix("sha256:")
