@@ -7,6 +7,7 @@ disk: none of the others syncs anything.
 
 import argparse
 import hashlib
+import io
 import os
 import statistics
 import subprocess
@@ -42,7 +43,7 @@ STARTS = {
 WAYS = {
     "gkm": "GKM, from a file",
     "gkm-zstd": "GKM, from a file, zstd",
-    "tarfile": "Python's tarfile (filter='data')",
+    "tarfile": "Python's tarfile, and sha256",
     "tar": "tar xzf, and sha256sum beside it",
     "go": "archive/tar and compress/gzip in Go",
     "floor": "inflate alone, written nowhere",
@@ -90,10 +91,31 @@ def by_gkm(target: Path, kind: str) -> float:
     return time.perf_counter() - begun
 
 
+class Hashed(io.RawIOBase):
+    """A file whose digest is taken while it is read, as everybody does who checks a blob."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("rb", buffering=0)
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = self._file.readinto(buffer) or 0
+        self.digest.update(memoryview(buffer)[:count])
+        return count
+
+
 def by_tarfile(target: Path) -> float:
+    layer = kernels.layer("gzip")
     begun = time.perf_counter()
-    with tarfile.open(kernels.layer("gzip"), "r|gz") as archive:
+    hashed = Hashed(layer)
+    with tarfile.open(fileobj=io.BufferedReader(hashed, CHUNK), mode="r|gz") as archive:
         archive.extractall(target, filter="data")
+    while hashed.read(CHUNK):
+        pass
+    assert f"sha256:{hashed.digest.hexdigest()}" == digest(layer)
     return time.perf_counter() - begun
 
 
