@@ -14,7 +14,7 @@ from gkm.api.errors import Rejected
 from gkm.arguments import Parser, filled_path
 from gkm.cli.image import Cache, read_cache
 from gkm.cli.program import parser, run
-from gkm.cli.scan import scan
+from gkm.cli.scan import steadily
 from gkm.cli.whole import whole_file
 
 _VOLUME: Final = ".gkm"
@@ -42,12 +42,11 @@ def main(given: Sequence[str]) -> int:
 
 
 def relocate(root: Path, mount_path: str) -> str:
-    """Rewrite what must be; returns a line that counts it. Raises Rejected, OSError."""
-    root.stat()
+    """Rewrite what must be; returns a line that counts it. Raises Rejected, Retry, OSError."""
     if (root / _VOLUME).exists():
         why = "its files are GKM's, and hold the paths of spec.mountPath: copy them, without .gkm"
         raise Rejected("GKMVolume", f"{root} is a volume of GKM; {why}")
-    cache = read_cache(root, scan(root))
+    cache = steadily(root, lambda files: read_cache(root, files))
     paths = [path for path in cache.files if cache.framework.is_relocated(path)]
     changed = sum(_rewritten(cache, path, mount_path) for path in paths)
     return f"{changed} of {len(paths)} files rewritten for {mount_path}"
