@@ -45,8 +45,7 @@ def _chosen(arguments: Sequence[str]) -> int:
         if (error.name or "gkm").partition(".")[0] in _OURS:
             raise
         needs = f"'{name}' needs {error.name}, which is not installed: pip install 'gkm[cli]'"
-        print(f"gkm: {needs}", file=sys.stderr)  # noqa: T201
-        return _NOT_INSTALLED
+        return _complain(needs, _NOT_INSTALLED)
 
 
 def _help(topics: Sequence[str]) -> int:
@@ -63,8 +62,12 @@ def _help(topics: Sequence[str]) -> int:
 
 def _unknown(name: str) -> int:
     # Options of commands stand after their names; people write them before.
-    print(f"gkm: '{name[:80]}' is no command, see gkm --help", file=sys.stderr)  # noqa: T201
-    return _USAGE
+    return _complain(f"'{name[:80]}' is no command, see gkm --help", _USAGE)
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"gkm: {text}", file=sys.stderr)  # noqa: T201 - a command line prints
+    return code
 
 
 def _say(text: str) -> int:

@@ -9,7 +9,8 @@ from gkm.cli.source import Source, files
 from gkm.core.hit import CacheFacts
 from gkm.core.image import content_prefix
 from gkm.kernels import required
-from gkm.kernels.evidence import LARGEST, Evidence
+from gkm.kernels.evidence import Evidence
+from gkm.kernels.metadata import LARGEST
 
 
 def from_directory(root: Path) -> CacheFacts:

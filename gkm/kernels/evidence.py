@@ -4,7 +4,6 @@ So it works on a folder and on the archive of an image alike; nothing is importe
 nothing but small files is read. What it is compared with is ``gkm.core.hit``'s business.
 """
 
-import json
 import posixpath
 import re
 from collections import Counter, defaultdict
@@ -15,9 +14,8 @@ from gkm.core.hit import CacheFacts
 from gkm.core.hitvariables import IN_TRITONS_KEY
 from gkm.kernels import vllmfactors, vllmpaths
 from gkm.kernels.elf import HEADER_BYTES, host_object
+from gkm.kernels.metadata import json_object
 
-LARGEST: Final = 4 * 1024 * 1024
-"""Bytes of a file that is read whole; larger ones tell nothing."""
 _MOST, _LONGEST = 200, 200
 """Of different names, of values of one, and of a value's characters: an honest cache has few."""
 _ANY_PYTHON: Final = "abi3"
@@ -56,7 +54,7 @@ class Evidence:
             for home in vllmpaths.homes(content):
                 _add(self._homes, home)
             return
-        document = _document(content)
+        document = json_object(content)
         if name.startswith("__grp__"):
             self._group(path, document)
         elif isinstance(document.get("hash"), str) and "num_warps" in document:
@@ -120,14 +118,6 @@ class Evidence:
 def _is_variable(name: str) -> bool:
     """Other versions of Triton have other variables in their key; options are in lower case."""
     return re.fullmatch(r"[A-Z][A-Z0-9_x]{5,}", name) is not None
-
-
-def _document(content: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _add(found: set[str], value: object) -> None:

@@ -23,7 +23,8 @@ from gkm.core.gpu import CUDA, HIP, arch_name, backend_name, warp_size
 from gkm.core.gputargets import Target
 from gkm.kernels.elf import HEADER_BYTES, gpu_target
 
-_LARGEST: Final = 4 * 1024 * 1024
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of a file that is read whole; larger ones tell nothing."""
 _DETAILS: Final = ("ptx_version", "num_stages", "num_warps", "debug")
 _BINARIES: Final = ("cubin", "hsaco")
 _COMPILED: Final = (*_BINARIES, "ttir", "ttgir", "llir", "ptx", "amdgcn", "spv")
@@ -122,10 +123,13 @@ def _compiled_for(root: Path, beside: Iterable[str]) -> Target | None:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if path.stat().st_size > _LARGEST:
-        return {}
+    return json_object(path.read_bytes()) if path.stat().st_size <= LARGEST else {}
+
+
+def json_object(content: bytes) -> Mapping[str, Any]:
+    """Return the object that the content is; empty if it is none."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(content)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
